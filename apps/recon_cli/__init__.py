@@ -1,0 +1,1 @@
+"""The `recon` command: one thin file for each subcommand."""

@@ -1,0 +1,1 @@
+"""Files in and out: each format converts to the conventions of ``recon.types`` at its own border."""

@@ -1,0 +1,58 @@
+"""The only home of torch. What the rest of recon knows of a network is one of these Protocols: numpy in, numpy out."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
+from jaxtyping import Float32
+
+from recon.types import MetricPicture, Picture
+
+Quantity = Literal["disparity", "depth"]
+"""What the numbers of a network mean: inverse depth up to scale and shift, or metres along +z."""
+
+
+Features = TypeVar("Features")
+
+
+class DisparityNetwork(Protocol[Features]):
+    """A network for video, cut where work can be shared: each frame is encoded once, windows of frames are decoded.
+
+    ``Features`` is opaque: what ``encode`` returns for one picture goes back into ``decode`` unchanged.
+    """
+
+    @property
+    def quantity(self) -> Quantity:
+        """What ``decode`` returns."""
+
+    @property
+    def window(self) -> int:
+        """Frames that one ``decode`` sees together; 1 for a network that knows single pictures only."""
+
+    @property
+    def batch(self) -> int:
+        """Pictures that are best handed to one ``encode`` call."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells two networks apart (name, sha256 of the weights, input size, precision): part of a store's key."""
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) at which the network works on pictures of this size."""
+
+    def encode(self, pictures: Sequence[Picture]) -> Sequence[Features]:
+        """Features of each picture, at any size, all of one size. The result for a picture is its own alone."""
+
+    def decode(self, features: Sequence[Features], size: tuple[int, int]) -> Float32[np.ndarray, "t h w"]:
+        """One map for each of the (at most ``window``) features, resized bilinearly to ``size`` = (height, width)."""
+
+
+class MetricNetwork(Protocol):
+    """A network that sees metres and the camera in a single picture."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name and sha256 of the weights."""
+
+    def __call__(self, picture: Picture, fov_x: float | None) -> MetricPicture:
+        """Metric depth and intrinsics at the picture's size; ``fov_x`` in degrees where it is already known."""

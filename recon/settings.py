@@ -1,0 +1,208 @@
+"""Every setting once: its default, its limits and its help. YAML files and command lines only override.
+
+The docstring under a field is its help text on the command line. Sections reach ``pipelines``; below that, functions
+take plain values.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from recon.errors import OptionError
+
+
+class Section(BaseModel):
+    """Frozen; unknown keys are refused; docstrings under fields are their descriptions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SamplingSettings(Section):
+    """Which part of the source is used. All of it goes by time, never by the number of a frame in the file."""
+
+    start: float = Field(default=0.0, ge=0)
+    """Seconds from the start of the source at which to begin."""
+    end: float | None = Field(default=None, gt=0)
+    """Seconds from the start of the source at which to stop (that moment is left out)."""
+    every: float | None = Field(default=None, gt=0)
+    """Take one frame every so many seconds."""
+    fps: float | None = Field(default=None, gt=0)
+    """Take at most so many frames for each second."""
+    picture_rate: float = Field(default=30.0, gt=0)
+    """Pictures for each second, where the input is a folder or glob of pictures."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.every is not None and self.fps is not None:
+            raise ValueError("--every and --fps say the same thing: give one of them")
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"--end ({self.end:g} s) must come after --start ({self.start:g} s)")
+        return self
+
+    @property
+    def period(self) -> float:
+        """Least seconds between two frames; 0 takes every frame."""
+        return self.every or (1 / self.fps if self.fps else 0.0)
+
+
+class DepthSettings(Section):
+    """How depth is found."""
+
+    model: str = "auto"
+    """Network: a name that `recon models` lists, `transformers:REPOSITORY`, or auto (the best that is found)."""
+    weights: Path | None = None
+    """File of weights for the network, instead of looking for it."""
+    input_size: int = Field(default=518, ge=14)
+    """Shorter side of the network's input, in pixels; smaller is faster and blurrier."""
+    device: str = "auto"
+    """auto, cpu, mps, cuda or cuda:N."""
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    """Arithmetic of the network; auto takes half precision only where it is right."""
+    compat: Literal["none", "vda"] = "none"
+    """vda repeats the windows and the arithmetic of the published Video Depth Anything code exactly, shots and all."""
+    depth: Path | None = None
+    """Folder of depth maps made elsewhere (PNG, EXR, NPZ or NPY), instead of a network."""
+    depth_kind: Literal["depth", "disparity"] = "depth"
+    """What those maps hold: metres along the optical axis, or disparity up to scale and shift."""
+    depth_scale: float = Field(default=1000.0, gt=0)
+    """Units of a 16-bit PNG for one metre (1000: millimetres; 5000: TUM RGB-D; 256: KITTI)."""
+    download: bool = True
+    """Whether missing weights may be downloaded."""
+
+
+class ShotSettings(Section):
+    """Where the film cuts."""
+
+    cut_threshold: float = Field(default=0.5, gt=0, le=1)
+    """How different two neighbouring frames must be to be a cut, from 0 (always) to 1 (never)."""
+
+
+class CameraSettings(Section):
+    """What is known of the camera."""
+
+    fov: float | None = Field(default=None, gt=0, lt=180)
+    """Horizontal field of view, degrees."""
+    intrinsics: Path | None = None
+    """File with the calibration: JSON or YAML with fx, fy, cx, cy, width, height; a 3x3 matrix as text; COLMAP."""
+    trajectory: Path | None = None
+    """Camera poses: TUM, KITTI, a COLMAP model, transforms.json, or a folder of *.pose.txt."""
+    trajectory_rate: float | None = Field(default=None, gt=0)
+    """Poses for each second, for formats without times (KITTI; COLMAP and transforms.json of a video's frames)."""
+    slam_units: Literal["auto", "metres", "arbitrary"] = "auto"
+    """Units of --trajectory and --sparse; auto: TUM, KITTI and pose files are metres, SfM models are arbitrary."""
+    static: bool = False
+    """The camera does not move."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.fov is not None and self.intrinsics is not None:
+            raise ValueError("--fov and --intrinsics say the same thing: give one of them")
+        if self.static and self.trajectory is not None:
+            raise ValueError("--static and --trajectory contradict each other: give one of them")
+        return self
+
+
+class AnchorSettings(Section):
+    """What makes depth metric."""
+
+    anchor: Literal["auto", "moge", "none"] = "auto"
+    """auto uses what is given or installed; moge insists on MoGe; none stays in relative units."""
+    moge_weights: Path | None = None
+    """MoGe weights, instead of looking for them."""
+    first_frame_depth: Path | None = None
+    """Metric depth of the first frame: PNG (see --depth-scale), EXR, NPZ or NPY."""
+    sparse: Path | None = None
+    """SLAM or SfM map: a COLMAP model with its points and observations."""
+    fov_frames: int = Field(default=8, ge=1)
+    """Frames over which the field of view is measured; their median counts."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.first_frame_depth is not None and self.sparse is not None:
+            raise ValueError("--first-frame-depth and --sparse: give one of them")
+        return self
+
+
+class CleanSettings(Section):
+    """Which pixels are trusted."""
+
+    min_depth: float = Field(default=0.0, ge=0)
+    """Nearest depth that is kept, metres (or the run's units)."""
+    max_depth: float | None = Field(default=None, gt=0)
+    """Farthest depth that is kept, metres (or the run's units); automatic where not given."""
+    edge: float = Field(default=0.04, gt=0)
+    """Relative jump of depth between neighbouring pixels that counts as an edge: both sides are left out."""
+
+
+class FuseSettings(Section):
+    """How pictures become one cloud."""
+
+    voxel: float | None = Field(default=None, gt=0)
+    """Edge of a voxel, metres (or the run's units); automatic (from the depth range) where not given."""
+
+
+class StoreSettings(Section):
+    """Where depth is kept, so that a killed run goes on and later commands need no network."""
+
+    store: Path | None = None
+    """Folder of the depth store; OUTPUT.recon, or a matching store beside it, where not given."""
+    fresh: bool = False
+    """Discard a store that is there and begin anew."""
+
+
+class DepthMapSettings(Section):
+    """What `recon depth` writes."""
+
+    format: Literal["npz", "png", "exr", "ffv1"] = "npz"
+    """npz (float32), png (16 bit), exr (float32) or ffv1 (one lossless 16-bit video)."""
+    resolution: Literal["video", "network"] = "video"
+    """Size of the maps: the pictures' own, or the network's (smaller files, no interpolation)."""
+    preview: bool = True
+    """Also write a colour preview, DEPTH.preview.mp4."""
+
+
+class DepthRunSettings(Section):
+    """All settings of `recon depth`."""
+
+    sampling: SamplingSettings = SamplingSettings()
+    depth: DepthSettings = DepthSettings()
+    shots: ShotSettings = ShotSettings()
+    maps: DepthMapSettings = DepthMapSettings()
+    store: StoreSettings = StoreSettings()
+
+
+class PointcloudSettings(Section):
+    """All settings of `recon pointcloud`."""
+
+    sampling: SamplingSettings = SamplingSettings()
+    depth: DepthSettings = DepthSettings()
+    shots: ShotSettings = ShotSettings()
+    camera: CameraSettings = CameraSettings()
+    anchor: AnchorSettings = AnchorSettings()
+    clean: CleanSettings = CleanSettings()
+    fuse: FuseSettings = FuseSettings()
+    store: StoreSettings = StoreSettings()
+
+
+def to_yaml(section: Section) -> str:
+    """The whole of a section as YAML, defaults included: enough to repeat a run."""
+    return yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False)
+
+
+def read_yaml(path: Path) -> dict[str, object]:
+    """The mapping in a YAML file.
+
+    Raises:
+        OptionError: the file is missing, is not YAML or is not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise OptionError(f"{path}: a settings file holds 'section:' blocks, not a {type(values).__name__}")
+    return values

@@ -1,0 +1,273 @@
+"""The nouns of recon, and THE conventions that every file relies on.
+
+Transforms
+    ``a_from_b`` is a 4x4 matrix that takes points of frame b to frame a, so that adjacent names cancel:
+    ``a_from_c = a_from_b @ b_from_c``. Camera poses are ``world_from_camera``.
+Camera axes
+    OpenCV's: x right, y down, z forward. The axes of Blender, OpenGL and Unity exist only at the file border.
+Lengths
+    Metres, unless the run's ``Units`` say otherwise. ``depth`` is the distance along +z, not along the ray.
+    ``disparity`` is inverse depth up to one unknown scale and shift: near is large.
+Image coordinates
+    Continuous, origin at the corner of the image, so that the centre of the first pixel is (0.5, 0.5) and resizing is
+    a pure multiplication. OpenCV puts the centre of the first pixel at (0, 0); that is converted at its calls.
+Pixels
+    RGB, uint8, (height, width, 3), display orientation, square pixels.
+Unknown depth
+    NaN; never 0, -1 or infinity. Each file format converts at its own border.
+Time
+    Seconds from the start of the source (from the container's presentation time stamps), not frame number / rate.
+Arrays
+    The arrays of a noun are read-only: frozen means frozen.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64, UInt8
+
+Units = Literal["metres", "slam", "relative"]
+"""What one unit of length is: a metre; the arbitrary unit of a SLAM or SfM map; or nothing known at all."""
+
+RigidTransform = Float64[np.ndarray, "4 4"]
+DepthMap = Float32[np.ndarray, "h w"]
+Picture = UInt8[np.ndarray, "h w 3"]
+
+
+def _freeze(owner: object, **arrays: np.ndarray) -> None:
+    """Replace fields of a frozen dataclass by read-only views."""
+    for name, array in arrays.items():
+        view = array.view()
+        view.setflags(write=False)
+        object.__setattr__(owner, name, view)
+
+
+def _require(condition: bool, message: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Intrinsics:
+    """A pinhole camera without distortion (Hartley and Zisserman, 2nd ed., eq. 6.9), for one image size."""
+
+    fx: float
+    """Focal length along x, in pixels."""
+    fy: float
+    """Focal length along y, in pixels."""
+    cx: float
+    """Principal point in pixels from the left border (corner origin: the middle of the image is width / 2)."""
+    cy: float
+    """Principal point in pixels from the upper border."""
+    width: int
+    """Width of the image that these numbers belong to, in pixels."""
+    height: int
+    """Height of the image that these numbers belong to, in pixels."""
+
+    def __post_init__(self) -> None:
+        _require(bool(np.isfinite([self.fx, self.fy, self.cx, self.cy]).all()), "intrinsics must be finite")
+        _require(self.fx > 0 and self.fy > 0, f"focal lengths must be positive, got {self.fx} and {self.fy}")
+        _require(self.width > 0 and self.height > 0, f"image size must be positive, got {self.width} x {self.height}")
+
+    @classmethod
+    def from_fov(cls, fov_x: float, width: int, height: int) -> Self:
+        """A centred camera with square pixels from its horizontal field of view in degrees."""
+        _require(0 < fov_x < 180, f"a field of view lies between 0 and 180 degrees, got {fov_x}")
+        focal = width / 2 / np.tan(np.radians(fov_x) / 2)
+        return cls(float(focal), float(focal), width / 2, height / 2, width, height)
+
+    @property
+    def matrix(self) -> Float64[np.ndarray, "3 3"]:
+        """The calibration matrix K: pixel ~ K @ point, corner origin."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
+
+    @property
+    def fov_x(self) -> float:
+        """Horizontal field of view in degrees, from the left border to the right one."""
+        return float(np.degrees(np.arctan2(self.cx, self.fx) + np.arctan2(self.width - self.cx, self.fx)))
+
+    def scaled(self, width: int, height: int) -> Self:
+        """The same camera for the image resized to width x height (a pure multiplication: corner origin)."""
+        x, y = width / self.width, height / self.height
+        return type(self)(self.fx * x, self.fy * y, self.cx * x, self.cy * y, width, height)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of the source."""
+
+    index: int
+    """Number in the sequence that recon works on, from 0, after sampling."""
+    time: float
+    """Seconds, from the container's presentation time stamp."""
+    rgb: Picture
+    """RGB picture, uint8, (h, w, 3)."""
+
+    def __post_init__(self) -> None:
+        rgb = self.rgb
+        _require(rgb.ndim == 3 and rgb.shape[2] == 3 and rgb.dtype == np.uint8, "rgb must be uint8 (h, w, 3)")
+        _freeze(self, rgb=rgb)
+
+
+def _check_map(frame: Frame, values: np.ndarray, name: str) -> None:
+    _require(values.dtype == np.float32, f"{name} must be float32, got {values.dtype}")
+    _require(values.shape == frame.rgb.shape[:2], f"{name} {values.shape} must match the picture {frame.rgb.shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class DepthEstimate:
+    """What a network said of one frame, at the network's own resolution: what the depth store holds."""
+
+    index: int
+    """``Frame.index`` of the frame."""
+    time: float
+    """``Frame.time`` of the frame, seconds."""
+    shot: int
+    """Number of the shot (the run of frames between two cuts) that the frame belongs to, from 0."""
+    values: DepthMap
+    """float32 (h, w): disparity up to one scale and shift for each shot, or metres if the network is metric."""
+
+    def __post_init__(self) -> None:
+        _require(self.values.ndim == 2 and self.values.dtype == np.float32, "values must be float32 (h, w)")
+        _freeze(self, values=self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class DisparityFrame:
+    """A picture with inverse depth up to one unknown scale and shift: what a relative network gives."""
+
+    frame: Frame
+    disparity: DepthMap
+    """float32 (h, w), near is large, NaN = unknown; the same size as the picture."""
+
+    def __post_init__(self) -> None:
+        _check_map(self.frame, self.disparity, "disparity")
+        _freeze(self, disparity=self.disparity)
+
+
+@dataclass(frozen=True, slots=True)
+class DepthFrame:
+    """A picture with depth."""
+
+    frame: Frame
+    depth: DepthMap
+    """float32 (h, w), metres (or the run's units) along +z, NaN = unknown; the same size as the picture."""
+
+    def __post_init__(self) -> None:
+        _check_map(self.frame, self.depth, "depth")
+        _freeze(self, depth=self.depth)
+
+
+@dataclass(frozen=True, slots=True)
+class PosedFrame:
+    """A picture with depth, calibration and camera pose: all that fusion needs."""
+
+    frame: Frame
+    depth: DepthMap
+    """float32 (h, w), metres (or the run's units) along +z, NaN = unknown; the same size as the picture."""
+    intrinsics: Intrinsics
+    """The camera at this picture's size."""
+    world_from_camera: RigidTransform
+
+    def __post_init__(self) -> None:
+        _check_map(self.frame, self.depth, "depth")
+        size = (self.intrinsics.height, self.intrinsics.width)
+        _require(size == self.depth.shape, f"intrinsics are for {size}, depth is {self.depth.shape}")
+        _check_rigid(self.world_from_camera[None])
+        _freeze(self, depth=self.depth, world_from_camera=self.world_from_camera)
+
+
+def _check_rigid(transforms: np.ndarray) -> None:
+    _require(transforms.shape[1:] == (4, 4) and transforms.dtype == np.float64, "poses must be float64 (n, 4, 4)")
+    _require(bool(np.isfinite(transforms).all()), "poses must be finite")
+    rotations = transforms[:, :3, :3]
+    orthonormal = np.allclose(rotations @ rotations.transpose(0, 2, 1), np.eye(3), atol=1e-4)
+    _require(orthonormal and bool((np.linalg.det(rotations) > 0).all()), "poses must be rotations and translations")
+
+
+@dataclass(frozen=True, slots=True)
+class CameraTrajectory:
+    """Camera poses over time."""
+
+    times: Float64[np.ndarray, " n"]
+    """Seconds on the clock of the video, strictly increasing."""
+    world_from_camera: Float64[np.ndarray, "n 4 4"]
+
+    def __post_init__(self) -> None:
+        _require(self.times.ndim == 1 and len(self.times) == len(self.world_from_camera), "one time for each pose")
+        _require(len(self.times) > 0, "a trajectory needs a pose")
+        _require(bool((np.diff(self.times) > 0).all()), "times must increase")
+        _check_rigid(self.world_from_camera)
+        _freeze(self, times=self.times, world_from_camera=self.world_from_camera)
+
+
+@dataclass(frozen=True, slots=True)
+class SparsePoints:
+    """Landmarks of a SLAM or SfM map, and where and when each was seen."""
+
+    points: Float64[np.ndarray, "n 3"]
+    """Positions in the map's world and the map's units."""
+    times: Float64[np.ndarray, " m"]
+    """For each observation: time of the picture, seconds."""
+    point: Int64[np.ndarray, " m"]
+    """For each observation: row of ``points``."""
+    position: Float64[np.ndarray, "m 2"]
+    """For each observation: (x / width, y / height) in the undistorted picture, corner origin, so in [0, 1]."""
+    depth: Float64[np.ndarray, " m"]
+    """For each observation: depth of the point in that picture's camera, the map's units, > 0."""
+
+    def __post_init__(self) -> None:
+        count = len(self.times)
+        _require(self.points.ndim == 2 and self.points.shape[1] == 3, "points must be (n, 3)")
+        _require(len(self.point) == len(self.depth) == count, "one row for each observation")
+        _require(self.position.shape == (count, 2), "position must be (m, 2)")
+        _freeze(self, points=self.points, times=self.times, point=self.point, position=self.position, depth=self.depth)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPicture:
+    """What a metric network says of one picture."""
+
+    depth: DepthMap
+    """float32 (h, w), metres along +z, NaN where the network sees no surface (sky) or is not sure."""
+    intrinsics: Intrinsics
+    """The camera that the network inferred (or was given), at this picture's size."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointCloud:
+    """Coloured points with normals."""
+
+    points: Float32[np.ndarray, "n 3"]
+    """World positions, metres (or the run's units)."""
+    colors: UInt8[np.ndarray, "n 3"]
+    """sRGB."""
+    normals: Float32[np.ndarray, "n 3"]
+    """Unit normals that face the camera which saw the point; zero where unknown."""
+
+    def __post_init__(self) -> None:
+        count = len(self.points)
+        _require(self.points.shape == self.colors.shape == self.normals.shape == (count, 3), "arrays must be (n, 3)")
+        _freeze(self, points=self.points, colors=self.colors, normals=self.normals)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+__all__ = [
+    "CameraTrajectory",
+    "DepthEstimate",
+    "DepthFrame",
+    "DepthMap",
+    "DisparityFrame",
+    "Frame",
+    "Intrinsics",
+    "MetricPicture",
+    "Picture",
+    "PointCloud",
+    "PosedFrame",
+    "RigidTransform",
+    "SparsePoints",
+    "Units",
+]

@@ -1,0 +1,32 @@
+"""Shapes and dtypes in signatures are checked in every test; data of the workshop is used where it is there."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+CHECKED = ["recon.types", "recon.geometry", "recon.fitting", "recon.stages", "recon.io"]
+install_import_hook(CHECKED, "beartype.beartype")
+
+settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True, database=None)
+settings.load_profile("quick")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The workshop's folder of real data; tests that need it are skipped, visibly, where it is not there."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def vits_weights(shared: Path) -> Path:
+    """Depth Anything V2 Small."""
+    path = shared / "weights" / "depth_anything_v2_vits.safetensors"
+    if not path.is_file():
+        pytest.skip(f"needs {path.name}")
+    return path
