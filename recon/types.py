@@ -21,6 +21,7 @@ Arrays
     The arrays of a noun are read-only: frozen means frozen.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -116,6 +117,15 @@ def _check_map(frame: Frame, values: np.ndarray, name: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class ShotFrame:
+    """A picture and the shot that it belongs to."""
+
+    frame: Frame
+    shot: int
+    """Number of the shot (the run of frames between two cuts), from 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class DepthEstimate:
     """What a network said of one frame, at the network's own resolution: what the depth store holds."""
 
@@ -131,6 +141,26 @@ class DepthEstimate:
     def __post_init__(self) -> None:
         _require(self.values.ndim == 2 and self.values.dtype == np.float32, "values must be float32 (h, w)")
         _freeze(self, values=self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where inference stands after a window: all that is needed to go on from there as if it had never stopped."""
+
+    shot: int
+    """Shot in which the next window lies."""
+    window: int
+    """Number of the next window within that shot."""
+    arrays: Mapping[str, np.ndarray]
+    """The state of the stitching, float32 or float64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The maps that one more window has made final, and the state after it."""
+
+    estimates: tuple[DepthEstimate, ...]
+    checkpoint: Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +199,8 @@ class PosedFrame:
     intrinsics: Intrinsics
     """The camera at this picture's size."""
     world_from_camera: RigidTransform
+    segment: int
+    """Frames of one segment share one world; where tracking was lost or the film cuts, another segment begins."""
 
     def __post_init__(self) -> None:
         _check_map(self.frame, self.depth, "depth")
@@ -257,6 +289,8 @@ class PointCloud:
 
 __all__ = [
     "CameraTrajectory",
+    "Checkpoint",
+    "Chunk",
     "DepthEstimate",
     "DepthFrame",
     "DepthMap",
@@ -268,6 +302,7 @@ __all__ = [
     "PointCloud",
     "PosedFrame",
     "RigidTransform",
+    "ShotFrame",
     "SparsePoints",
     "Units",
 ]
