@@ -1,0 +1,69 @@
+"""How options are declared, and how a YAML file and the command line become one settings object."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from cyclopts import Parameter
+from pydantic import ValidationError
+
+from recon.errors import OptionError
+from recon.settings import Section, read_yaml
+
+Settings = TypeVar("Settings", bound=Section)
+
+PROVENANCE = "provenance"
+"""Block of a result's YAML that tells what was measured; it is not a setting."""
+
+
+def flat(group: str) -> Parameter:
+    """Every field of a section is an option of its own, shown under ``group``."""
+    return Parameter(name="*", group=group)
+
+
+@Parameter(name="*", group="General")
+@dataclass(frozen=True, slots=True)
+class General:
+    """Options that every command has."""
+
+    config: Path | None = None
+    """YAML file of settings, for example the one beside an earlier result; options given here override it."""
+    overwrite: bool = False
+    """Replace an output that recon did not make."""
+    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"])] = False
+    """Also say what happens inside."""
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False
+    """Only errors: no bars, no table."""
+
+
+def merged(kind: type[Settings], config: Path | None, **sections: Section) -> Settings:
+    """Settings of a command: defaults, below the YAML file, below what the command line gave.
+
+    Raises:
+        OptionError: an unknown key or a value out of its limits, after merging.
+    """
+    values = read_yaml(config) if config is not None else {}
+    values.pop(PROVENANCE, None)
+    for name, section in sections.items():
+        below = values.get(name) or {}
+        if not isinstance(below, dict):
+            raise OptionError(f"{config}: {name}: must hold settings, one a line")
+        values[name] = below | {field: getattr(section, field) for field in section.model_fields_set}
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        where = f"{config}: " if config is not None else ""
+        raise OptionError(where + explain(error)) from error
+
+
+def explain(error: ValidationError) -> str:
+    """Pydantic's findings in one line, with the names that the command line uses."""
+    return "; ".join(_finding(item["loc"], item["msg"], item["input"]) for item in error.errors(include_url=False))
+
+
+def _finding(location: tuple[int | str, ...], message: str, value: object) -> str:
+    message = message.removeprefix("Value error, ")
+    if not location or isinstance(value, dict):
+        return message if not location else f"{'.'.join(map(str, location))}: {message}"
+    name = str(location[-1]).replace("_", "-")
+    return f"--{name}: {message[0].lower()}{message[1:]} (got {value})"

@@ -1,0 +1,54 @@
+"""The camera: who is asked first, and what is said when nobody knows."""
+
+import logging
+
+import pytest
+
+from recon.errors import CameraError
+from recon.stages.camera import ASSUMED_FOV, Camera, assumed, first_known, from_fov, given
+from recon.types import Intrinsics
+
+WIDE = Intrinsics(500.0, 500.0, 330.0, 240.0, 640, 480)
+
+
+def test_the_first_source_that_knows_wins_and_later_ones_are_not_asked() -> None:
+    asked: list[str] = []
+
+    def source(name: str, camera: Camera | None) -> Camera | None:
+        asked.append(name)
+        return camera
+
+    known = from_fov(70.0, "--fov", 640, 480)
+    camera = first_known(
+        lambda: source("file", None),
+        lambda: source("fov", known),
+        lambda: source("network", known),
+        width=640,
+        height=480,
+    )
+    assert camera is known
+    assert asked == ["file", "fov"]
+
+
+def test_a_calibration_follows_the_size_of_the_pictures() -> None:
+    camera = given(WIDE, "camera.json", 1280, 960)
+    assert (camera.intrinsics.fx, camera.intrinsics.cx) == (1000.0, 660.0)
+    assert camera.fov_spread is None
+
+
+def test_a_calibration_of_another_shape_is_refused() -> None:
+    with pytest.raises(CameraError, match=r"camera\.json: calibrated for 640 x 480 pictures, but these are 1280 x 720"):
+        given(WIDE, "camera.json", 1280, 720)
+
+
+def test_an_unknown_camera_is_assumed_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "recon"):
+        camera = first_known(lambda: None, width=1280, height=720)
+    assert camera.origin == "assumed"
+    assert camera.intrinsics.fov_x == pytest.approx(ASSUMED_FOV)
+    assert "not known" in caplog.text
+
+
+def test_the_assumption_is_about_the_camera_and_not_about_how_it_is_held() -> None:
+    upright, level = assumed(720, 1280).intrinsics, assumed(1280, 720).intrinsics
+    assert upright.fx == level.fx
