@@ -23,7 +23,7 @@ Arrays
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
@@ -72,7 +72,7 @@ class Intrinsics:
         _require(self.width > 0 and self.height > 0, f"image size must be positive, got {self.width} x {self.height}")
 
     @classmethod
-    def from_fov(cls, fov_x: float, width: int, height: int) -> Self:
+    def from_fov(cls, fov_x: float, width: int, height: int) -> "Intrinsics":
         """A centred camera with square pixels from its horizontal field of view in degrees."""
         _require(0 < fov_x < 180, f"a field of view lies between 0 and 180 degrees, got {fov_x}")
         focal = width / 2 / np.tan(np.radians(fov_x) / 2)
@@ -88,10 +88,10 @@ class Intrinsics:
         """Horizontal field of view in degrees, from the left border to the right one."""
         return float(np.degrees(np.arctan2(self.cx, self.fx) + np.arctan2(self.width - self.cx, self.fx)))
 
-    def scaled(self, width: int, height: int) -> Self:
+    def scaled(self, width: int, height: int) -> "Intrinsics":
         """The same camera for the image resized to width x height (a pure multiplication: corner origin)."""
         x, y = width / self.width, height / self.height
-        return type(self)(self.fx * x, self.fy * y, self.cx * x, self.cy * y, width, height)
+        return Intrinsics(self.fx * x, self.fy * y, self.cx * x, self.cy * y, width, height)
 
 
 @dataclass(frozen=True, slots=True)
