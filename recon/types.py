@@ -31,6 +31,9 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 Units = Literal["metres", "slam", "relative"]
 """What one unit of length is: a metre; the arbitrary unit of a SLAM or SfM map; or nothing known at all."""
 
+Quantity = Literal["disparity", "depth"]
+"""What the numbers of a map mean: inverse depth up to scale and shift, or lengths along +z (see ``Units``)."""
+
 RigidTransform = Float64[np.ndarray, "4 4"]
 DepthMap = Float32[np.ndarray, "h w"]
 Picture = UInt8[np.ndarray, "h w 3"]
@@ -301,6 +304,7 @@ __all__ = [
     "Picture",
     "PointCloud",
     "PosedFrame",
+    "Quantity",
     "RigidTransform",
     "ShotFrame",
     "SparsePoints",

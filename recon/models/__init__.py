@@ -1,16 +1,13 @@
 """The only home of torch. What the rest of recon knows of a network is one of these Protocols: numpy in, numpy out."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
 
 from recon.types import MetricPicture, Picture
-
-Quantity = Literal["disparity", "depth"]
-"""What the numbers of a network mean: inverse depth up to scale and shift, or metres along +z."""
-
+from recon.types import Quantity as Quantity
 
 Features = TypeVar("Features")
 
