@@ -91,7 +91,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    assert not cache.exists()
     hub = Hub()
     with ThreadingHTTPServer(("127.0.0.1", 0), handler_of(hub)) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
