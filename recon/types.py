@@ -261,6 +261,25 @@ class SparsePoints:
 
 
 @dataclass(frozen=True, slots=True)
+class Correspondences:
+    """Places of one picture where both the network's disparity and the true inverse depth are known."""
+
+    disparity: Float64[np.ndarray, " n"]
+    """What the network says there."""
+    inverse_depth: Float64[np.ndarray, " n"]
+    """1 / z of the anchor there, > 0, in inverse metres (or the anchor's units)."""
+    weight: Float64[np.ndarray, " n"]
+    """Relative inverse variance of the inverse depth."""
+    time: float
+    """Time of the picture, seconds."""
+
+    def __post_init__(self) -> None:
+        same = self.disparity.shape == self.inverse_depth.shape == self.weight.shape
+        _require(same, "one disparity, one inverse depth and one weight for each place")
+        _freeze(self, disparity=self.disparity, inverse_depth=self.inverse_depth, weight=self.weight)
+
+
+@dataclass(frozen=True, slots=True)
 class MetricPicture:
     """What a metric network says of one picture."""
 
@@ -294,6 +313,7 @@ __all__ = [
     "CameraTrajectory",
     "Checkpoint",
     "Chunk",
+    "Correspondences",
     "DepthEstimate",
     "DepthFrame",
     "DepthMap",

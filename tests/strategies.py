@@ -37,11 +37,11 @@ def rigid_transforms(draw: st.DrawFn) -> np.ndarray:
 
 
 @st.composite
-def depth_maps(draw: st.DrawFn, width: int, height: int, holes: bool = True) -> np.ndarray:
-    """float32 (height, width), 0.1 to 100 along +z, log-uniform; some NaN if ``holes``."""
+def depth_maps(draw: st.DrawFn, width: int, height: int) -> np.ndarray:
+    """float32 (height, width), 0.1 to 100 along +z, log-uniform, some, most or all of it NaN."""
     random = np.random.default_rng(draw(seeds))
     depth = np.exp(random.uniform(np.log(0.1), np.log(100), (height, width))).astype(np.float32)
-    share = draw(st.sampled_from([0.0, 0.1, 0.9, 1.0])) if holes else 0.0
+    share = draw(st.sampled_from([0.0, 0.1, 0.9, 1.0]))
     return np.where(random.random((height, width)) < share, np.float32(np.nan), depth)
 
 

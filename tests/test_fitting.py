@@ -28,7 +28,7 @@ def same(a: AffineFit, b: AffineFit, rtol: float = 1e-9) -> bool:
     return bool(np.allclose([a.scale, a.shift, a.inlier_ratio], [b.scale, b.shift, b.inlier_ratio], rtol=rtol))
 
 
-# ------------------------------------------------------------------------------------------------------- what it recovers
+# ------------------------------------------------------------------------------------------------ what it recovers
 
 
 @given(line=lines(), seed=seeds, count=st.integers(3, 300))
@@ -48,13 +48,18 @@ def test_exact_scales_are_recovered_exactly(line: tuple[float, float], seed: int
     assert fit_scale(x, scale * x).scale == pytest.approx(scale, rel=1e-12)
 
 
-@given(seed=seeds, share=st.floats(0, 0.4), one_sided=st.booleans(), where=st.sampled_from(["any", "near", "far"]))
-def test_two_fifths_of_gross_outliers_are_tolerated(seed: int, share: float, one_sided: bool, where: str) -> None:
+@given(
+    seed=seeds,
+    share=st.floats(0, 0.4),
+    signs=st.sampled_from([[1], [-1, 1]]),
+    where=st.sampled_from(["any", "near", "far"]),
+)
+def test_two_fifths_of_gross_outliers_are_tolerated(seed: int, share: float, signs: list[int], where: str) -> None:
     random = np.random.default_rng(seed)
     x, y = noisy(random, 1000)
     order = {"any": random.permutation(1000), "near": np.argsort(-x), "far": np.argsort(x)}[where]
     bad = order[: int(share * 1000)]
-    sign = 1 if one_sided else random.choice([-1, 1], len(bad))
+    sign = random.choice(signs, len(bad))
     y[bad] += sign * random.uniform(1, 30, len(bad))
     fit = fit_affine(x, y)
     # Outliers at one end leave the line less to stand on, which its own standard error knows.
@@ -111,11 +116,11 @@ def test_weight_zero_is_a_row_removed(seed: int, count: int) -> None:
     assert kept.count == removed.count == count
 
 
-@given(seed=seeds, count=st.integers(6, 200), outliers=st.booleans())
-def test_weight_two_is_the_row_twice(seed: int, count: int, outliers: bool) -> None:
+@given(seed=seeds, count=st.integers(6, 200), outliers=st.sampled_from([0, 3]))
+def test_weight_two_is_the_row_twice(seed: int, count: int, outliers: int) -> None:
     random = np.random.default_rng(seed)
     x, y = noisy(random, count)
-    y[: count // 6] += 3 * outliers
+    y[: count // 6] += outliers
     weights = random.integers(1, 4, count)
     repeated = fit_affine(np.repeat(x, weights), np.repeat(y, weights))
     assert same(fit_affine(x, y, weights.astype(float)), repeated)

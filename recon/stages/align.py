@@ -1,0 +1,114 @@
+"""From disparity to depth: one scale and one shift for a whole shot, 1 / z = scale * disparity + shift."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from jaxtyping import Float64
+
+from recon.errors import AlignmentError
+from recon.fitting import MAX_ROWS, AffineFit, fit_affine
+from recon.types import Correspondences, DepthFrame, DepthMap, DisparityFrame
+
+_FAR_OVER_NEAR = 10.0
+"""What the depths of a picture without any anchor may span, from the 2nd to the 98th percentile of disparity."""
+_VALUES_FOR_GAUGE = 10_000
+"""Values of one map that take part in the choice of a gauge."""
+
+
+def fit_shot(correspondences: Iterable[Correspondences]) -> AffineFit:
+    """Scale and shift of a shot, in float64 and robust (``recon.fitting``), from all that its anchors say.
+
+    Memory is bounded: where there is more than the fit can use, an even random share of all places is kept.
+
+    Raises:
+        AlignmentError: the anchors do not determine scale and shift.
+    """
+    frames, thinned = 0, _Thinned(2 * MAX_ROWS)
+    for seen in correspondences:
+        frames += 1
+        thinned.add(np.stack([seen.disparity, seen.inverse_depth, seen.weight], axis=1))
+    disparity, inverse_depth, weight = thinned.rows().T
+    try:
+        return fit_affine(disparity, inverse_depth, weight)
+    except AlignmentError as error:
+        raise AlignmentError(
+            f"{thinned.offered} anchored places in {frames} frames do not give scale and shift ({error}); an anchor "
+            "must see near and far things: give another --first-frame-depth, a --sparse map with more points, or "
+            "--anchor none for relative units"
+        ) from error
+
+
+def to_depth(frames: Iterable[DisparityFrame], scale: float, shift: float) -> Iterator[DepthFrame]:
+    """Depth z = 1 / (scale * disparity + shift), lazily; NaN where that is infinite, or behind infinity.
+
+    Nothing is clipped to a far plane: what lies beyond infinity (disparity below -shift / scale) is not known.
+    """
+    for seen in frames:
+        yield DepthFrame(seen.frame, depth_from_disparity(seen.disparity, scale, shift))
+
+
+def depth_from_disparity(disparity: DepthMap, scale: float, shift: float) -> DepthMap:
+    """Depth of one map, see ``to_depth``."""
+    inverse = np.float32(scale) * disparity + np.float32(shift)
+    visible = inverse > np.finfo(np.float32).tiny
+    depth: DepthMap = np.divide(np.float32(1), inverse, where=visible, out=np.full_like(inverse, np.nan))
+    return depth
+
+
+def relative_gauge(disparities: Iterable[DepthMap]) -> tuple[float, float]:
+    """Scale and shift of a shot of which no length is known, so that its clouds look sensible. Not metres.
+
+    The scale is a mere unit: the median inverse depth becomes 1. The shift is not, it bends space: too small and a wall
+    runs off to infinity, too large and everything becomes a relief. Networks of this kind (Depth Anything) are trained
+    on inverse depth up to scale *and shift*, and their smallest value in a room means its far wall, not infinity; so
+    shift 0 is wrong wherever the far end is not the sky. What can be said for any scene without knowing it: the 2nd and
+    98th percentile of disparity are rarely more than a factor of 10 apart in depth. The shift is the smallest one, not
+    below 0, that keeps to this factor. It is one for the whole shot, so that the shot stays consistent in itself.
+
+    Args:
+        disparities: some maps of the shot, evenly spread. Values of exactly 0 (the network's clip: sky) are left out.
+
+    Raises:
+        AlignmentError: no map holds a usable value.
+    """
+    thinned = _Thinned(2 * MAX_ROWS)
+    for disparity in disparities:
+        values = disparity[np.isfinite(disparity) & (disparity != 0)].astype(np.float64)
+        thinned.add(values[:: max(1, len(values) // _VALUES_FOR_GAUGE), None])
+    values = thinned.rows(columns=1)[:, 0]
+    if not len(values):
+        raise AlignmentError("the network sees no depth in this shot: every value is 0 or unknown (one plain colour?)")
+    far, middle, near = np.percentile(values, [2, 50, 98])
+    shift = max(0.0, (near - _FAR_OVER_NEAR * far) / (_FAR_OVER_NEAR - 1))
+    if not middle + shift > 0:
+        raise AlignmentError(f"the network gives no positive disparity in this shot (median {middle:.3g})")
+    return float(1 / (middle + shift)), float(shift / (middle + shift))
+
+
+class _Thinned:
+    """Collects rows in bounded memory: once there are too many, every other one goes at random, later ones too."""
+
+    def __init__(self, limit: int) -> None:
+        self.offered = 0
+        self._limit, self._share = limit, 1.0
+        self._random = np.random.default_rng(0)
+        self._blocks: list[Float64[np.ndarray, "n c"]] = []
+        self._held = 0
+
+    def add(self, rows: Float64[np.ndarray, "n c"]) -> None:
+        """Offer rows; all of them have the same chance to stay as those before."""
+        self.offered += len(rows)
+        self._keep(rows, self._share)
+        while self._held > self._limit:
+            everything, self._blocks, self._held = self.rows(), [], 0
+            self._keep(everything, 0.5)
+            self._share /= 2
+
+    def _keep(self, rows: Float64[np.ndarray, "n c"], share: float) -> None:
+        kept = rows if share == 1 else rows[self._random.random(len(rows)) < share]
+        self._blocks.append(kept)
+        self._held += len(kept)
+
+    def rows(self, columns: int = 3) -> Float64[np.ndarray, "n c"]:
+        """All that is held."""
+        return np.concatenate(self._blocks) if self._blocks else np.zeros((0, columns))

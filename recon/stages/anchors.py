@@ -1,0 +1,99 @@
+"""What metric truth is known: disparities of the network beside the inverse depths that they should be."""
+
+import cv2
+import numpy as np
+from jaxtyping import Bool
+
+from recon.errors import AlignmentError
+from recon.types import Correspondences, DepthMap, SparsePoints
+
+_EDGE = 0.05
+"""Part of a map's range by which it may change within a neighbourhood. Planes change evenly in inverse depth."""
+_SHAPE = 0.05
+"""How far the aspect ratios of two maps of one picture may differ: networks round sizes to their patches."""
+
+
+def from_depth_map(disparity: DepthMap, depth: DepthMap, *, time: float) -> Correspondences:
+    """Places where a map of known depth says something, from two maps of the same picture at any two sizes.
+
+    They are compared at the centres of the coarser one's pixels, by the nearest value, so that near and far never mix;
+    places beside an edge of either map are left out, and so is disparity that a network has clipped to exactly 0.
+
+    Args:
+        disparity: (h, w), NaN = unknown.
+        depth: (h', w') along +z, NaN = unknown; > 0 elsewhere.
+        time: of the picture, seconds.
+
+    Raises:
+        AlignmentError: the maps have different shapes, so that they cannot show the same picture.
+    """
+    _require_same_picture(disparity, depth)
+    inverse = _inverse(depth)
+    size = min(disparity.shape[0], depth.shape[0]), min(disparity.shape[1], depth.shape[1])
+    known = np.where(disparity == 0, np.float32(np.nan), disparity)
+    d, z = (_at_centres(_without_edges(values, size), size) for values in (known, inverse))
+    both = np.isfinite(d) & np.isfinite(z)
+    return Correspondences(d[both].astype(float), z[both].astype(float), np.ones(np.count_nonzero(both)), time)
+
+
+def from_sparse(points: SparsePoints, time: float, disparity: DepthMap, *, tolerance: float = 0.005) -> Correspondences:
+    """Landmarks of a map seen in the picture at ``time``; none where none was seen within ``tolerance`` seconds.
+
+    The disparity is that of the pixel in which the landmark was observed; observations outside the picture, beside
+    edges of the disparity and where it is unknown or exactly 0 are left out.
+    """
+    height, width = disparity.shape
+    seen = np.abs(points.times - time) <= tolerance
+    column, row = np.floor(points.position[seen] * (width, height)).astype(np.int64).T
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    known = _without_edges(np.where(disparity == 0, np.float32(np.nan), disparity), disparity.shape)
+    d = known[row[inside], column[inside]].astype(float)
+    inverse = 1 / points.depth[seen][inside]
+    kept = np.isfinite(d)
+    return Correspondences(d[kept], inverse[kept], np.ones(np.count_nonzero(kept)), time)
+
+
+def _require_same_picture(disparity: DepthMap, depth: DepthMap) -> None:
+    (h, w), (other_h, other_w) = disparity.shape, depth.shape
+    if abs(np.log((w * other_h) / (h * other_w))) > _SHAPE:
+        raise AlignmentError(
+            f"the anchor's depth map is {other_w} x {other_h}, but the picture has the shape of {w} x {h}: "
+            "give the depth of the whole picture"
+        )
+
+
+def _inverse(depth: DepthMap) -> DepthMap:
+    """1 / depth; NaN where depth is unknown or not positive."""
+    positive = np.isfinite(depth) & (depth > 0)
+    inverse: DepthMap = np.divide(np.float32(1), depth, where=positive, out=np.full_like(depth, np.nan))
+    return inverse
+
+
+def _without_edges(values: DepthMap, size: tuple[int, int]) -> DepthMap:
+    """NaN where values jump within a pixel of the coarser map and its neighbours; unknown ones are not neighbours."""
+    finite = np.isfinite(values)
+    if not finite.any():
+        return values
+    low, high = np.percentile(values[finite], [2, 98])
+    jump = _local_range(values, finite, size)
+    return np.where(finite & (jump <= _EDGE * (high - low)), values, np.float32(np.nan))
+
+
+def _local_range(values: DepthMap, finite: Bool[np.ndarray, "h w"], size: tuple[int, int]) -> DepthMap:
+    """Largest minus smallest known value around each pixel, as far as a pixel of a map of ``size`` reaches."""
+    height, width = (2 * round(full / coarse) + 1 for full, coarse in zip(values.shape, size, strict=True))
+    window = np.ones((height, width), np.uint8)
+    infinity = np.float32(np.inf)
+    highest = cv2.dilate(np.where(finite, values, -infinity), window)
+    lowest = cv2.erode(np.where(finite, values, infinity), window)
+    return np.where(finite, highest, np.float32(0)) - np.where(finite, lowest, np.float32(0))
+
+
+def _at_centres(values: DepthMap, size: tuple[int, int]) -> DepthMap:
+    """Values at the pixel centres of a map of ``size`` (rows, columns), by the nearest pixel."""
+    row, column = (
+        np.floor((np.arange(coarse) + 0.5) * (full / coarse)).astype(int)
+        for full, coarse in zip(values.shape, size, strict=True)
+    )
+    sampled: DepthMap = values[row[:, None], column[None, :]]
+    return sampled
