@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
 
 import av
 import numpy as np
@@ -42,7 +41,7 @@ class Coding:
     """0 where one value says all."""
 
     @classmethod
-    def finest(cls, values: DepthMap) -> Self:
+    def finest(cls, values: DepthMap) -> "Coding":
         """The coding with the smallest step that holds every value; (0, 0) if all are NaN.
 
         Raises:
@@ -51,7 +50,7 @@ class Coding:
         low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
         if np.isinf(low) or np.isinf(high):
             raise ValueError("a map must not hold infinite values: NaN is what says unknown")
-        return cls(0.0, 0.0) if np.isnan(low) else cls(float(low), (float(high) - float(low)) / HIGHEST)
+        return Coding(0.0, 0.0) if np.isnan(low) else Coding(float(low), (float(high) - float(low)) / HIGHEST)
 
     def codes(self, values: DepthMap) -> Codes:
         """The nearest code of every value; 65535 for NaN and for what lies more than half a step outside."""
@@ -68,9 +67,7 @@ class Coding:
 
 
 @contextmanager
-def grey_writer(
-    path: Path, size: tuple[int, int], tags: Mapping[str, str]
-) -> Iterator[Callable[[Codes, int], None]]:
+def grey_writer(path: Path, size: tuple[int, int], tags: Mapping[str, str]) -> Iterator[Callable[[Codes, int], None]]:
     """Yield ``write(codes, milliseconds)``: appends one frame, whose time must be later than that of the last.
 
     Args:
@@ -133,7 +130,7 @@ class GreyVideo:
     """Metadata of the container, as written."""
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path) -> "GreyVideo":
         """Look at a file without decoding it.
 
         Raises:
@@ -142,7 +139,7 @@ class GreyVideo:
         with _opened(path) as (container, stream):
             container.seek(0, stream=stream)  # has FFmpeg read the index, which stands at the end of the file
             times = tuple(entry.timestamp for entry in stream.index_entries)
-            return cls((stream.height, stream.width), times, dict(container.metadata))
+            return GreyVideo((stream.height, stream.width), times, dict(container.metadata))
 
     @property
     def seconds(self) -> Float64[np.ndarray, " n"]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recon.errors import OptionError
+
 PARTIAL = ".partial"
 """What a name ends in while the thing is being written."""
 
@@ -26,35 +28,44 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial.unlink(missing_ok=True)
     try:
         yield partial
-        _flush(partial)
+        flush(partial)
         partial.replace(path)
-        _flush(path.parent)
+        flush(path.parent)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, *, marker: str | None = None) -> Iterator[Path]:
     """Yield an empty folder to fill; it becomes ``path`` only if the block ends without an error (Ctrl-C included).
 
     A folder that was at ``path`` before is replaced, then removed.
+
+    Args:
+        path: the folder to make, and its parents where they are missing.
+        marker: name of a file that every such folder holds. Only a folder that holds it (or nothing) is replaced:
+            somebody's own pictures never are.
+
+    Raises:
+        OptionError: something else is at ``path``.
     """
+    if path.exists() and not _replaceable(path, marker):
+        raise OptionError(f"{path}: holds something else (no {marker or 'folder'} there); name another folder")
     partial, old = partial_of(path), path.with_name(path.name + ".old")
-    shutil.rmtree(partial, ignore_errors=True)
+    _remove(partial)
     partial.mkdir(parents=True)
     try:
         yield partial
-        for file in partial.rglob("*"):
-            _flush(file)
+        _flush_tree(partial)
+        _remove(old)
         if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
         partial.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
-        _flush(path.parent)
+        flush(path.parent)
+        _remove(old)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         raise
 
 
@@ -64,12 +75,27 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Ask the disk to keep what was written; folders too, where the system can (not on Windows)."""
-    if path.is_dir() and os.name == "nt":
+    if os.name == "nt" and path.is_dir():
         return
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _flush_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        flush(path)
+    flush(folder)
+
+
+def _replaceable(path: Path, marker: str | None) -> bool:
+    return path.is_dir() and (marker is None or (path / marker).is_file() or not any(path.iterdir()))
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
