@@ -3,11 +3,11 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -16,15 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from store_writer import KEY as WRITER_KEY
-from store_writer import write
 
 from recon.errors import StoreError
 from recon.io.ffv1 import HIGHEST, UNKNOWN, Coding
 from recon.io.store import DepthStore, ShotSpan, StoredDepth, find_store
 from recon.types import Checkpoint, Chunk, DepthEstimate, DepthMap, Quantity
-
-WRITER = Path(__file__).with_name("store_writer.py")
 
 KEY = {"source": "clip.mp4 4711", "network": "vda_vits", "depth.input_size": "518"}
 SIZE = (12, 17)
@@ -300,69 +296,88 @@ def test_reading_changes_nothing(folder: Path) -> None:
 # kill -9
 
 
-def uninterrupted(folder: Path, chunks: int) -> dict[str, bytes]:
-    write(folder, chunks)
+def produced(checkpoint: Checkpoint | None, chunks: int) -> Iterator[Chunk]:
+    """A toy inference whose every map depends on all before it, through the state alone."""
+    state = np.zeros((40, 60)) if checkpoint is None else checkpoint.arrays["state"]
+    for window in range(0 if checkpoint is None else checkpoint.window, chunks):
+        estimates = []
+        for index in range(3 * window, 3 * window + 3):
+            state = np.sin(state * 1.7 + index + np.arange(60) / 9)
+            estimates.append(DepthEstimate(index, index / 24, window // 5, state.astype(np.float32)))
+        yield Chunk(tuple(estimates), Checkpoint(window // 5, window + 1, {"state": state}))
+
+
+def run(folder: Path, chunks: int) -> dict[str, bytes]:
+    """Begin, or go on where a killed run stopped, to the end."""
+    with DepthStore.open(folder, KEY, "disparity") as store:
+        if not store.complete:
+            for chunk in produced(store.checkpoint, chunks):
+                store.append(chunk)
+            store.finish()
     return files_in(folder)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def forked_run(folder: Path, chunks: int, prepare: Callable[[], None]) -> int:
+    """The process number of a child that runs; it says 0 at the end, and nothing if it is killed."""
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            prepare()
+            run(folder, chunks)
+            os._exit(0)
+        os._exit(1)
+    return child
+
+
+def was_killed(child: int) -> bool:
+    """Wait for its end."""
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_run_killed_at_20_random_points_ends_in_the_same_bytes(folder: Path) -> None:
     chunks, kills, reached, rng = 12, 0, set(), np.random.default_rng(1)
-    expected = uninterrupted(folder.with_name("right.recon"), chunks)
+    begin = time.perf_counter()
+    expected = run(folder.with_name("right.recon"), chunks)
+    duration = time.perf_counter() - begin
     while kills < 20:
-        run = subprocess.Popen([sys.executable, str(WRITER), str(folder), str(chunks)], stderr=subprocess.PIPE)
-        wait_for_a_change(folder, run)
-        time.sleep(rng.uniform(0, 0.03))
-        run.kill()
-        message = run.communicate()[1].decode()
-        assert run.returncode in (0, -signal.SIGKILL), message
+        child = forked_run(folder, chunks, lambda: None)
+        time.sleep(rng.uniform(0, duration / 2))
+        os.kill(child, signal.SIGKILL)
+        kills += was_killed(child)
         reached.add(len(list(folder.glob("segment-*.json"))))
-        kills += run.returncode != 0
-        if run.returncode == 0:
-            assert files_in(folder) == expected
-            DepthStore.open(folder, WRITER_KEY, "disparity", fresh=True).close()
-    write(folder, chunks)
+        if (folder / "complete.json").exists():
+            assert run(folder, chunks) == expected
+            DepthStore.open(folder, KEY, "disparity", fresh=True).close()
     assert len(reached) > 3  # the kills came at different points
-    assert files_in(folder) == expected
-
-
-def wait_for_a_change(folder: Path, run: subprocess.Popen[bytes]) -> None:
-    """Until the writer, which takes a while to start, has changed something in its folder (or is done)."""
-    names = set(folder.glob("*"))
-    while set(folder.glob("*")) == names and run.poll() is None:
-        time.sleep(0.001)
+    assert run(folder, chunks) == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_run_killed_before_any_change_of_a_file_ends_in_the_same_bytes(tmp_path: Path) -> None:
     """Not at random: once before every single opening, renaming and removing of a file, until the run survives."""
-    expected = uninterrupted(tmp_path / "right.recon", 2)
+    expected = run(tmp_path / "right.recon", 2)
     for step in range(200):
         folder = tmp_path / f"{step}.recon"
-        killed = killed_at(step, folder)
-        write(folder, 2)
-        assert files_in(folder) == expected, f"killed before operation {step}"
+        killed = was_killed(forked_run(folder, 2, suicide(step, folder)))
+        assert run(folder, 2) == expected, f"killed before operation {step}"
         if not killed:
             break
     assert 20 < step < 199
 
 
-def killed_at(step: int, folder: Path) -> bool:
-    """Write in a child that kills itself before its n-th operation on a file of the store."""
-    child = os.fork()
-    if child == 0:
-        operations = iter(range(1000))
+def suicide(step: int, folder: Path) -> Callable[[], None]:
+    """What makes the process kill itself before its n-th operation on a file of the store."""
+    operations = iter(range(1000))
 
-        def watch(event: str, arguments: tuple[object, ...]) -> None:
-            touches = event in ("open", "os.rename", "os.remove", "os.mkdir") and str(folder) in str(arguments[0])
-            if touches and next(operations) == step:
-                os.kill(os.getpid(), signal.SIGKILL)
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        touches = event in ("open", "os.rename", "os.remove", "os.mkdir") and str(folder) in str(arguments[0])
+        if touches and next(operations) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        sys.addaudithook(watch)
-        write(folder, 2)
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    return lambda: sys.addaudithook(watch)
 
 
 # Whose store it is
