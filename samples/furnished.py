@@ -147,10 +147,10 @@ def _painting(rng: Rng, height: float, width: float) -> np.ndarray:
 def _poster(rng: Rng, height: float, width: float, words: Sequence[str]) -> np.ndarray:
     poster = _blank(height, width, (238, 232, 214))
     for _ in range(14):
-        centre = (rng.uniform(0.1, 0.9, 2) * [width, height * 0.7] * TEXELS).astype(int)
+        centre = (rng.uniform(0.16, 0.84, 2) * [width, height * 0.66] * TEXELS).astype(int)
         colour = rng.uniform(30, 230, 3)
         cv2.circle(
-            poster, tuple(centre.tolist()), int(rng.uniform(0.02, 0.1) * TEXELS), colour.tolist(), -1, cv2.LINE_AA
+            poster, tuple(centre.tolist()), int(rng.uniform(0.02, 0.08) * TEXELS), colour.tolist(), -1, cv2.LINE_AA
         )
     for row, word in enumerate(words):
         _write(poster, word, (0.05, height * 0.72 + 0.1 * row), 0.06, (30, 30, 40))
@@ -194,7 +194,11 @@ def _books(rng: Rng, height: float, width: float, shelves: int) -> np.ndarray:
             _rectangle(front, (x, bottom - tall, x + thick - 0.003, bottom), colour)
             for band in rng.uniform(0.1, 0.9, 3):
                 y = bottom - tall * band
-                _rectangle(front, (x + 0.004, y, x + thick - 0.008, y + rng.uniform(0.005, 0.03)), 255 - colour)
+                _rectangle(
+                    front,
+                    (x + 0.004, y, x + thick - 0.008, y + rng.uniform(0.005, 0.03)),
+                    (208, 176, 104) if colour.mean() < 130 else (72, 40, 30),
+                )
             x += thick
     return _grainy(rng, front, 12)
 
