@@ -1,0 +1,392 @@
+"""COLMAP models, text and binary, with or without rigs and frames: cameras, images, points.
+
+Format: https://colmap.github.io/format.html. COLMAP and recon agree on camera axes (x right, y down, z forward) and on
+pixels (the centre of the first one is (0.5, 0.5)); COLMAP's poses are camera_from_world, ours world_from_camera. The
+files of rigs and frames are not needed: images hold composed poses.
+"""
+
+import logging
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float64, Int64
+from scipy.spatial.transform import Rotation
+
+from recon.errors import CameraError, FormatError
+from recon.geometry import inverse, rigid
+from recon.types import Intrinsics, RigidTransform
+
+logger = logging.getLogger(__name__)
+
+NO_POINT = -1
+"""Number of the point where an observation has none."""
+_TOLERATED_DISTORTION = 0.01
+"""Part of the picture's longer side by which lenses may displace a pixel if pictures are to be used as they are."""
+_OBSERVATION = np.dtype([("x", "<f8"), ("y", "<f8"), ("point", "<i8")])
+
+
+class _Kind(NamedTuple):
+    name: str
+    parameters: int
+
+
+_KINDS = {
+    0: _Kind("SIMPLE_PINHOLE", 3),
+    1: _Kind("PINHOLE", 4),
+    2: _Kind("SIMPLE_RADIAL", 4),
+    3: _Kind("RADIAL", 5),
+    4: _Kind("OPENCV", 8),
+    5: _Kind("OPENCV_FISHEYE", 8),
+    6: _Kind("FULL_OPENCV", 12),
+    7: _Kind("FOV", 5),
+    8: _Kind("SIMPLE_RADIAL_FISHEYE", 4),
+    9: _Kind("RADIAL_FISHEYE", 5),
+    10: _Kind("THIN_PRISM_FISHEYE", 12),
+    11: _Kind("RAD_TAN_THIN_PRISM_FISHEYE", 16),
+    12: _Kind("SIMPLE_DIVISION", 4),
+    13: _Kind("DIVISION", 5),
+    14: _Kind("SIMPLE_FISHEYE", 3),
+    15: _Kind("FISHEYE", 4),
+    16: _Kind("EUCM", 6),
+    17: _Kind("EQUIRECTANGULAR", 2),
+}
+_ONE_FOCAL_LENGTH = {"SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL"}
+_SUPPORTED = _ONE_FOCAL_LENGTH | {"PINHOLE", "OPENCV", "FULL_OPENCV"}
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera as COLMAP writes it."""
+
+    kind: str
+    """COLMAP's name of the model: PINHOLE, SIMPLE_RADIAL, ..."""
+    width: int
+    height: int
+    parameters: tuple[float, ...]
+    """In COLMAP's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A registered picture."""
+
+    name: str
+    camera: int
+    """Key of ``Model.cameras``."""
+    world_from_camera: RigidTransform
+    positions: Float64[np.ndarray, "n 2"]
+    """Features in pixels, as observed: distorted."""
+    points: Int64[np.ndarray, " n"]
+    """For each feature the key of its point, or ``NO_POINT``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A whole reconstruction, in its own arbitrary unit of length."""
+
+    path: Path
+    cameras: Mapping[int, Camera]
+    images: tuple[Image, ...]
+    point_keys: Int64[np.ndarray, " p"]
+    """Increasing."""
+    points: Float64[np.ndarray, "p 3"]
+
+
+# -------------------------------------------------------------------------------------------------------------- reading
+
+
+def find_model(path: Path) -> Path | None:
+    """The folder that holds the model: ``path`` or its ``sparse/0``, ``sparse`` or ``0``; None if there is none.
+
+    One of the model's files will do as well.
+    """
+    if path.is_file() and path.stem in {"cameras", "images", "points3D"} and path.suffix in {".txt", ".bin"}:
+        return path.parent
+    candidates = (path, path / "sparse" / "0", path / "sparse", path / "0")
+    return next((folder for folder in candidates if _suffix(folder)), None)
+
+
+def read_cameras(folder: Path) -> dict[int, Camera]:
+    """The cameras of a model by their number.
+
+    Raises:
+        FormatError: a damaged file.
+    """
+    if _require_suffix(folder) == ".bin":
+        return dict(_binary_cameras(_Cursor(folder / "cameras.bin")))
+    return dict(_text_cameras(folder / "cameras.txt"))
+
+
+def read_images(folder: Path) -> tuple[Image, ...]:
+    """The registered pictures of a model, by name.
+
+    Raises:
+        FormatError: a damaged file.
+    """
+    if _require_suffix(folder) == ".bin":
+        images = _binary_images(_Cursor(folder / "images.bin"))
+    else:
+        images = _text_images(folder / "images.txt")
+    return tuple(sorted(images, key=lambda image: image.name))
+
+
+def read_model(folder: Path) -> Model:
+    """A model with its points.
+
+    Raises:
+        FormatError: a damaged file, or files that do not belong together.
+    """
+    cameras, images = read_cameras(folder), read_images(folder)
+    if strangers := sorted({image.camera for image in images} - set(cameras)):
+        raise FormatError(f"{folder}: images refer to cameras {strangers}, which the model does not have")
+    if _require_suffix(folder) == ".bin":
+        keys, points = _binary_points(_Cursor(folder / "points3D.bin"))
+    else:
+        keys, points = _text_points(folder / "points3D.txt")
+    order = np.argsort(keys)
+    return Model(folder, cameras, images, keys[order], points[order])
+
+
+def _suffix(folder: Path) -> str | None:
+    """.bin or .txt; COLMAP itself prefers binary files where both are there."""
+    found = (s for s in (".bin", ".txt") if (folder / f"cameras{s}").is_file() and (folder / f"images{s}").is_file())
+    return next(found, None)
+
+
+def _require_suffix(folder: Path) -> str:
+    suffix = _suffix(folder)
+    if suffix is None:
+        raise FormatError(f"{folder}: holds no COLMAP model (cameras and images, as .bin or .txt)")
+    return suffix
+
+
+# -------------------------------------------------------------------------------------------------------------- cameras
+
+
+def pinhole(camera: Camera, origin: str) -> Intrinsics:
+    """The camera without its distortion; pictures are used as they are where the lens displaces pixels little.
+
+    Raises:
+        CameraError: a model of lens that is not supported (fisheye), or too much distortion to neglect.
+    """
+    if camera.kind not in _SUPPORTED:
+        raise CameraError(
+            f"{origin}: cameras of the kind {camera.kind} are not supported; undistort the pictures and the model with "
+            "'colmap image_undistorter'"
+        )
+    fx, fy, cx, cy = _focal_and_centre(camera)
+    intrinsics = Intrinsics(fx, fy, cx, cy, camera.width, camera.height)
+    _require_little_distortion(camera, intrinsics, origin)
+    return intrinsics
+
+
+def undistorted(camera: Camera, positions: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
+    """Where features would lie in the picture without distortion, pixels (COLMAP's equations are OpenCV's)."""
+    coefficients = _distortion(camera)
+    if not len(positions) or not coefficients.any():
+        return positions
+    fx, fy, cx, cy = _focal_and_centre(camera)
+    matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
+    straight = cv2.undistortPoints(positions[:, None], matrix, coefficients, P=matrix, criteria=until)
+    return np.asarray(straight[:, 0], np.float64)
+
+
+def _focal_and_centre(camera: Camera) -> tuple[float, float, float, float]:
+    if camera.kind in _ONE_FOCAL_LENGTH:
+        focal, cx, cy = camera.parameters[:3]
+        return focal, focal, cx, cy
+    fx, fy, cx, cy = camera.parameters[:4]
+    return fx, fy, cx, cy
+
+
+def _distortion(camera: Camera) -> Float64[np.ndarray, " k"]:
+    """OpenCV's k1, k2, p1, p2, k3 ... k6."""
+    given = camera.parameters[3:] if camera.kind in _ONE_FOCAL_LENGTH else camera.parameters[4:]
+    return np.array([*given, *(0.0 for _ in range(len(given), 4))])
+
+
+def _require_little_distortion(camera: Camera, intrinsics: Intrinsics, origin: str) -> None:
+    displacement = _displacement(camera, intrinsics)
+    if displacement == 0:
+        return
+    limit = _TOLERATED_DISTORTION * max(camera.width, camera.height)
+    said = f"{origin}: the lens ({camera.kind}) displaces pixels by up to {displacement:.1f}"
+    if not displacement <= limit:
+        raise CameraError(
+            f"{said}, more than {limit:.1f} px can be neglected; undistort the pictures and the model with "
+            "'colmap image_undistorter'"
+        )
+    logger.info("%s px; the pictures are used as they are", said)
+
+
+def _displacement(camera: Camera, intrinsics: Intrinsics) -> float:
+    """The most that undistortion moves a point of the border, pixels."""
+    x, y = np.linspace(0, intrinsics.width, 33), np.linspace(0, intrinsics.height, 33)
+    border = [np.stack(np.broadcast_arrays(x, edge), 1) for edge in (0.0, y[-1])]
+    border += [np.stack(np.broadcast_arrays(edge, y), 1) for edge in (0.0, x[-1])]
+    outline = np.concatenate(border)
+    return float(np.linalg.norm(undistorted(camera, outline) - outline, axis=1).max())
+
+
+def _camera(kind: str, size: tuple[int, int], parameters: tuple[float, ...], where: str) -> Camera:
+    wanted = {known.name: known.parameters for known in _KINDS.values()}.get(kind)
+    if wanted is None:
+        raise FormatError(f"{where}: unknown kind of camera {kind}")
+    if len(parameters) != wanted:
+        raise FormatError(f"{where}: a camera of the kind {kind} has {wanted} parameters, not {len(parameters)}")
+    return Camera(kind, *size, parameters)
+
+
+def _pose(quaternion_wxyz: tuple[float, ...], translation: tuple[float, ...], where: str) -> RigidTransform:
+    w, x, y, z = quaternion_wxyz
+    if not np.isfinite([*quaternion_wxyz, *translation]).all() or w * w + x * x + y * y + z * z < 1e-12:
+        raise FormatError(f"{where}: a pose that is no pose ({quaternion_wxyz}, {translation})")
+    return inverse(rigid(Rotation.from_quat([x, y, z, w]).as_matrix(), np.array(translation)))
+
+
+# ----------------------------------------------------------------------------------------------------------------- text
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """(where, line) of each line that is no comment; empty lines too."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if not line.startswith("#"):
+                    yield f"{path}:{number}", line.strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: cannot be read as text ({error})") from error
+
+
+def _numbers(words: list[str], where: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, words))
+    except ValueError as error:
+        raise FormatError(f"{where}: {error}") from error
+
+
+def _text_cameras(path: Path) -> Iterator[tuple[int, Camera]]:
+    for where, line in _lines(path):
+        if not line:
+            continue
+        words = line.split()
+        if len(words) < 5:
+            raise FormatError(f"{where}: a camera is CAMERA_ID MODEL WIDTH HEIGHT PARAMETERS..., not '{line}'")
+        key, width, height, *parameters = _numbers([words[0], *words[2:]], where)
+        yield int(key), _camera(words[1], (int(width), int(height)), tuple(parameters), where)
+
+
+def _text_images(path: Path) -> Iterator[Image]:
+    lines = _lines(path)
+    for where, line in lines:
+        if not line:
+            continue
+        words = line.split(maxsplit=9)
+        if len(words) != 10:
+            raise FormatError(f"{where}: an image is IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, not '{line[:60]}'")
+        numbers = _numbers(words[:9], where)
+        pose = _pose(numbers[1:5], numbers[5:8], where)
+        yield Image(words[9], int(numbers[8]), pose, *_text_features(*next(lines, (where, ""))))
+
+
+def _text_features(where: str, line: str) -> tuple[Float64[np.ndarray, "n 2"], Int64[np.ndarray, " n"]]:
+    numbers = np.array(_numbers(line.split(), where))
+    if len(numbers) % 3:
+        raise FormatError(f"{where}: features are triples X Y POINT3D_ID, but there are {len(numbers)} numbers")
+    rows = numbers.reshape(-1, 3)
+    return rows[:, :2], rows[:, 2].astype(np.int64)
+
+
+def _text_points(path: Path) -> tuple[Int64[np.ndarray, " p"], Float64[np.ndarray, "p 3"]]:
+    rows = [_numbers(line.split(maxsplit=4)[:4], where) for where, line in _lines(path) if line]
+    if short := next((row for row in rows if len(row) != 4), None):
+        raise FormatError(f"{path}: a point is POINT3D_ID X Y Z ..., not {short}")
+    table = np.array(rows, np.float64).reshape(-1, 4)
+    return table[:, 0].astype(np.int64), table[:, 1:]
+
+
+# --------------------------------------------------------------------------------------------------------------- binary
+
+
+class _Cursor:
+    """Reads a binary file from front to back and says where it ends too early."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._data = path.read_bytes()
+        except OSError as error:
+            raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
+        self._at, self._path = 0, path
+
+    @property
+    def where(self) -> str:
+        return f"{self._path}, byte {self._at}"
+
+    def _advance(self, size: int) -> int:
+        start, end = self._at, self._at + size
+        if end > len(self._data):
+            raise FormatError(f"{self.where}: the file ends too early")
+        self._at = end
+        return start
+
+    def take(self, layout: str) -> tuple[float, ...]:
+        """Little-endian values of a ``struct`` layout."""
+        return struct.unpack_from(f"<{layout}", self._data, self._advance(struct.calcsize(f"<{layout}")))
+
+    def integer(self, layout: str) -> int:
+        return int(self.take(layout)[0])
+
+    def name(self) -> str:
+        """A string up to its zero byte."""
+        length = self._data.find(b"\0", self._at) - self._at
+        if length < 0:
+            raise FormatError(f"{self.where}: the file ends too early")
+        start = self._advance(length + 1)
+        return self._data[start : start + length].decode("utf-8", "surrogateescape")
+
+    def features(self, count: int) -> np.ndarray:
+        """Rows of x, y, point."""
+        start = self._advance(count * _OBSERVATION.itemsize)
+        return np.frombuffer(self._data, _OBSERVATION, count, start)
+
+    def skip(self, size: int) -> None:
+        self._advance(size)
+
+
+def _binary_cameras(file: _Cursor) -> Iterator[tuple[int, Camera]]:
+    for _ in range(file.integer("Q")):
+        where = file.where
+        key, number, width, height = (int(value) for value in file.take("IiQQ"))
+        if number not in _KINDS:
+            raise FormatError(f"{where}: unknown kind of camera {number}")
+        kind = _KINDS[number]
+        yield key, _camera(kind.name, (width, height), file.take(f"{kind.parameters}d"), where)
+
+
+def _binary_images(file: _Cursor) -> Iterator[Image]:
+    for _ in range(file.integer("Q")):
+        where = file.where
+        file.skip(4)
+        pose = file.take("7d")
+        camera, name = file.integer("I"), file.name()
+        features = file.features(file.integer("Q"))
+        positions = np.stack([features["x"], features["y"]], axis=1)
+        yield Image(name, camera, _pose(pose[:4], pose[4:], where), positions, features["point"].astype(np.int64))
+
+
+def _binary_points(file: _Cursor) -> tuple[Int64[np.ndarray, " p"], Float64[np.ndarray, "p 3"]]:
+    count = file.integer("Q")
+    keys, points = [], []
+    for _ in range(count):
+        key, x, y, z = file.take("Q3d")
+        file.skip(3 + 8)  # colour and reprojection error
+        file.skip(8 * file.integer("Q"))  # the track, which images repeat
+        keys.append(int(key))
+        points.append((x, y, z))
+    return np.array(keys, np.int64), np.array(points, np.float64).reshape(-1, 3)
