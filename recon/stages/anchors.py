@@ -2,10 +2,13 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from recon.errors import AlignmentError
 from recon.types import Correspondences, DepthMap, SparsePoints
+
+OtherMap = Float32[np.ndarray, "other_h other_w"]
+"""A map of the same picture at a size of its own."""
 
 _EDGE = 0.05
 """Part of a map's range by which it may change within a neighbourhood. Planes change evenly in inverse depth."""
@@ -13,7 +16,7 @@ _SHAPE = 0.05
 """How far the aspect ratios of two maps of one picture may differ: networks round sizes to their patches."""
 
 
-def from_depth_map(disparity: DepthMap, depth: DepthMap, *, time: float) -> Correspondences:
+def from_depth_map(disparity: DepthMap, depth: OtherMap, *, time: float) -> Correspondences:
     """Places where a map of known depth says something, from two maps of the same picture at any two sizes.
 
     They are compared at the centres of the coarser one's pixels, by the nearest value, so that near and far never mix;
@@ -53,7 +56,7 @@ def from_sparse(points: SparsePoints, time: float, disparity: DepthMap, *, toler
     return Correspondences(d[kept], inverse[kept], np.ones(np.count_nonzero(kept)), time)
 
 
-def _require_same_picture(disparity: DepthMap, depth: DepthMap) -> None:
+def _require_same_picture(disparity: DepthMap, depth: OtherMap) -> None:
     (h, w), (other_h, other_w) = disparity.shape, depth.shape
     if abs(np.log((w * other_h) / (h * other_w))) > _SHAPE:
         raise AlignmentError(
@@ -89,11 +92,11 @@ def _local_range(values: DepthMap, finite: Bool[np.ndarray, "h w"], size: tuple[
     return np.where(finite, highest, np.float32(0)) - np.where(finite, lowest, np.float32(0))
 
 
-def _at_centres(values: DepthMap, size: tuple[int, int]) -> DepthMap:
+def _at_centres(values: DepthMap, size: tuple[int, int]) -> OtherMap:
     """Values at the pixel centres of a map of ``size`` (rows, columns), by the nearest pixel."""
     row, column = (
         np.floor((np.arange(coarse) + 0.5) * (full / coarse)).astype(int)
         for full, coarse in zip(values.shape, size, strict=True)
     )
-    sampled: DepthMap = values[row[:, None], column[None, :]]
+    sampled: OtherMap = values[row[:, None], column[None, :]]
     return sampled

@@ -1,0 +1,154 @@
+"""Alignment: from anchors to scale and shift, from disparity to depth, and the gauge where there is no anchor."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import depth_maps, seeds
+
+from recon.errors import AlignmentError
+from recon.fitting import MAX_ROWS
+from recon.stages.align import depth_from_disparity, fit_shot, relative_gauge, to_depth
+from recon.types import Correspondences, DisparityFrame, Frame
+
+TINY = float(np.finfo(np.float32).tiny)
+
+
+def seen(random: np.random.Generator, count: int, time: float = 0.0, outliers: float = 0.0) -> Correspondences:
+    """Places of 1 / z = 2 d + 0.1, with noise, and a share that is grossly too far."""
+    disparity = random.uniform(0.05, 1, count)
+    inverse = 2 * disparity + 0.1 + random.normal(0, 0.01, count)
+    inverse[: int(outliers * count)] *= 0.3
+    return Correspondences(disparity, inverse, np.ones(count), time)
+
+
+def disparity_frame(disparity: np.ndarray, index: int = 0) -> DisparityFrame:
+    return DisparityFrame(Frame(index, index / 30, np.zeros((*disparity.shape, 3), np.uint8)), disparity)
+
+
+@given(seed=seeds, frames=st.integers(1, 20), outliers=st.sampled_from([0.0, 0.3]))
+def test_a_shot_is_fitted_over_all_its_frames(seed: int, frames: int, outliers: float) -> None:
+    random = np.random.default_rng(seed)
+    fit = fit_shot(seen(random, 200, index / 30, outliers) for index in range(frames))
+    assert abs(fit.scale - 2) < 5 * fit.scale_sigma
+    assert abs(fit.shift - 0.1) < 5 * fit.shift_sigma
+    assert fit.inlier_ratio == pytest.approx(1 - outliers, abs=0.05)
+    assert fit.count == 200 * frames
+
+
+def test_more_places_than_fit_are_thinned_evenly() -> None:
+    """Later frames count as much as early ones: half of the frames say 2, the other half 2.2."""
+
+    def frames() -> Iterator[Correspondences]:
+        random = np.random.default_rng(0)
+        for index in range(60):
+            exact = seen(random, 20_000)
+            factor = 1.0 if index < 30 else 1.1
+            yield Correspondences(exact.disparity, exact.inverse_depth * factor, exact.weight, 0.0)
+
+    fit = fit_shot(frames())
+    assert fit.scale == pytest.approx(2.1, abs=0.01)
+    assert fit.count <= 2 * MAX_ROWS
+
+
+def test_weights_reach_the_fit() -> None:
+    one, other = seen(np.random.default_rng(0), 300), seen(np.random.default_rng(1), 300)
+    ignored = Correspondences(other.disparity, other.inverse_depth * 3, np.zeros(300), 0.0)
+    assert fit_shot([one, ignored]).scale == fit_shot([one]).scale
+
+
+@pytest.mark.parametrize("frames", [[], [seen(np.random.default_rng(0), 0)], [seen(np.random.default_rng(0), 2)]])
+def test_anchors_that_do_not_suffice_are_told_with_counts_and_a_way_out(frames: list[Correspondences]) -> None:
+    places = sum(len(one.weight) for one in frames)
+    with pytest.raises(AlignmentError, match=rf"{places} anchored places in {len(frames)} frames .*--anchor none"):
+        fit_shot(frames)
+
+
+@given(data=st.data(), scale=st.floats(0.01, 10), shift=st.floats(-0.05, 1))
+def test_depth_is_the_inverse_of_the_line(data: st.DataObject, scale: float, shift: float) -> None:
+    depth = data.draw(depth_maps(7, 5))
+    disparity = ((1 / depth.astype(float) - shift) / scale).astype(np.float32)
+    found = depth_from_disparity(disparity, scale, shift)
+    # float32 knows 1 / z to 6e-8 of the larger of s * d and t.
+    loose = 1e-6 * (1 + np.abs(shift) * depth.astype(float))
+    known = np.isfinite(depth) & np.isfinite(found)
+    assert (np.abs(found / depth - 1)[known] < loose[known]).all()
+    assert np.array_equal(np.isnan(found), np.isnan(depth))
+
+
+def test_beyond_infinity_nothing_is_known() -> None:
+    disparity = np.array([[0.0, 0.05, 0.1, 0.2, np.nan, -1.0]], np.float32)
+    frame = next(to_depth([disparity_frame(disparity)], 1.0, -0.1))
+    np.testing.assert_allclose(frame.depth, [[np.nan, np.nan, np.nan, 10, np.nan, np.nan]], rtol=1e-6)
+
+
+def test_what_is_all_but_infinite_is_not_infinite() -> None:
+    depth = depth_from_disparity(np.array([[TINY / 2, TINY * 2]], np.float32), 1.0, 0.0)
+    assert np.isnan(depth[0, 0])
+    assert np.isfinite(depth[0, 1])
+
+
+def test_frames_are_converted_lazily_and_in_order() -> None:
+    pulled = []
+
+    def frames() -> Iterator[DisparityFrame]:
+        for index in range(3):
+            pulled.append(index)
+            yield disparity_frame(np.ones((2, 3), np.float32), index)
+
+    depths = to_depth(frames(), 2.0, 0.0)
+    assert pulled == []
+    first = next(depths)
+    assert (pulled, first.frame.index) == ([0], 0)
+    np.testing.assert_allclose(first.depth, 0.5)
+
+
+# ------------------------------------------------------------------------------------------------------ relative units
+
+
+@given(seed=seeds, low=st.floats(0, 1), spread=st.floats(0.01, 100), unit=st.sampled_from([1e-3, 1.0, 1e3]))
+def test_without_an_anchor_the_middle_is_one_and_the_far_end_is_bounded(
+    seed: int, low: float, spread: float, unit: float
+) -> None:
+    values = unit * (low + spread * np.random.default_rng(seed).random((60, 80)))
+    scale, shift = relative_gauge([values.astype(np.float32)])
+    depth = depth_from_disparity(values.astype(np.float32), scale, shift)
+    near, middle, far = np.percentile(depth, [2, 50, 98])
+    assert shift >= 0
+    assert middle == pytest.approx(1, rel=1e-3)
+    assert far / near < 10.01
+    assert shift == 0 or far / near == pytest.approx(10, rel=1e-3)
+
+
+@given(seed=seeds, unit=st.floats(1e-3, 1e3))
+def test_the_unit_of_disparity_is_of_no_account(seed: int, unit: float) -> None:
+    values = np.random.default_rng(seed).random((60, 80)).astype(np.float32)
+    scale, shift = relative_gauge([values])
+    scaled, same_shift = relative_gauge([values * np.float32(unit)])
+    np.testing.assert_allclose([scaled * unit, same_shift], [scale, shift], rtol=1e-3)
+
+
+def test_sky_and_unknown_pixels_do_not_count() -> None:
+    values = np.random.default_rng(0).uniform(0.5, 1, (60, 80)).astype(np.float32)
+    with_sky = values.copy()
+    with_sky[:20], with_sky[20:25] = 0, np.nan
+    np.testing.assert_allclose(relative_gauge([with_sky]), relative_gauge([values]), rtol=0.02)
+
+
+def test_one_gauge_serves_all_maps() -> None:
+    one, other = (np.full((60, 80), value, np.float32) for value in (1.0, 3.0))
+    scale, shift = relative_gauge([one, other])
+    assert (scale, shift) == (pytest.approx(0.5), 0.0)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_shot_without_depth_is_refused(value: float) -> None:
+    with pytest.raises(AlignmentError, match="sees no depth"):
+        relative_gauge([np.full((60, 80), value, np.float32)])
+
+
+def test_disparity_that_is_negative_throughout_is_refused() -> None:
+    with pytest.raises(AlignmentError, match="no positive disparity"):
+        relative_gauge([np.full((60, 80), -1, np.float32)])
