@@ -138,7 +138,7 @@ class TestFind:
         assert find(TOY, mine) == mine
 
     def test_an_explicit_path_that_is_not_there_is_an_error_and_not_a_download(self, hub: Hub, tmp_path: Path) -> None:
-        with pytest.raises(WeightsError, match=r"--weights .*mine\.pth: there is no such file"):
+        with pytest.raises(WeightsError, match=r"--weights FILE: there is no file .*mine\.pth"):
             fetch(TOY, explicit=tmp_path / "mine.pth")
         assert hub.requests == []
 

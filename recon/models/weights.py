@@ -54,7 +54,11 @@ ATTEMPTS = 5
 T = TypeVar("T")
 
 
-class HubUnreachableError(WeightsError):
+class MissingWeightsError(WeightsError):
+    """Weights that are not on this machine, and do not come either."""
+
+
+class HubUnreachableError(MissingWeightsError):
     """The hub cannot be asked: no network, offline mode, or its servers do not answer."""
 
 
@@ -85,8 +89,10 @@ class KnownWeights:
 
     @property
     def option(self) -> str:
-        """The option of the command line that takes the file itself."""
-        return "--moge-weights" if self.family.startswith("moge") else "--weights"
+        """The option of the command line that takes what was brought here by hand."""
+        if self.family == "transformers":
+            return "--model transformers:FOLDER"
+        return "--moge-weights FILE" if self.family.startswith("moge") else "--weights FILE"
 
     @property
     def folder(self) -> str:
@@ -231,15 +237,16 @@ def describe(weights: KnownWeights) -> str:
 
 def how_to_get(weights: KnownWeights) -> str:
     """The command that fetches the file, on any machine with network, into a folder for RECON_WEIGHTS."""
-    return f"hf download {weights.repository} {weights.file} --local-dir weights/{weights.folder}"
+    what = weights.repository if weights.family == "transformers" else f"{weights.repository} {weights.file}"
+    return f"hf download {what} --local-dir weights/{weights.folder}"
 
 
-def missing(weights: KnownWeights, why: str) -> WeightsError:
+def missing(weights: KnownWeights, why: str) -> MissingWeightsError:
     """The one error for weights that are not here: what, why, and both ways to provide it."""
-    return WeightsError(
+    return MissingWeightsError(
         f"{describe(weights)} was not found and {why}; on a machine with network run "
         f"`{how_to_get(weights)}`, then either set {FOLDER_VARIABLE} to the folder `weights`, "
-        f"or give the file itself with {weights.option} FILE"
+        f"or give it with {weights.option}"
     )
 
 
@@ -264,7 +271,7 @@ def given(path: Path, option: str) -> Path:
         WeightsError: it is not there.
     """
     if not path.is_file():
-        raise WeightsError(f"{option} {path}: there is no such file")
+        raise WeightsError(f"{option}: there is no file {path}")
     return path
 
 
@@ -293,6 +300,9 @@ def _in_folder(weights: KnownWeights) -> Path | None:
 def _candidates(weights: KnownWeights, folder: Path) -> Iterator[Path]:
     """Places in a folder, the best first. A name as general as model.pt counts in a sub-folder only."""
     file = Path(weights.file)
+    if weights.family == "transformers":
+        yield folder / weights.folder / file
+        return
     stem = weights.folder if file.stem == "model" else file.stem
     for suffix in sorted(SUFFIXES, key=lambda suffix: suffix != file.suffix):
         yield folder / f"{stem}{suffix}"
@@ -323,7 +333,8 @@ def fetch(
 
     Raises:
         HubUnreachableError: it is not here and the hub cannot be reached.
-        WeightsError: it is not here and may not be downloaded, or the download is not what it should be.
+        MissingWeightsError: it is not here and may not be downloaded, or the hub does not give it out.
+        WeightsError: the download is not what it should be.
     """
     path = find(weights, explicit)
     if path is None and not download:
@@ -363,7 +374,8 @@ def download_file(weights: KnownWeights, on_download: OnDownload | None = None) 
 
     Raises:
         HubUnreachableError: the hub cannot be reached, or the connection keeps breaking.
-        WeightsError: the hub has no such file, states no checksum, or what came does not match.
+        MissingWeightsError: the hub has no such file, or does not give it out.
+        WeightsError: the hub states no checksum, or what came does not match.
     """
     with _hub_errors(weights):
         remote = _within(_patience(), lambda: _ask(weights))
@@ -399,7 +411,7 @@ def _check_pin(weights: KnownWeights, remote: _Remote) -> None:
     if weights.sha256 is not None and remote.checksum != weights.sha256:
         raise WeightsError(
             f"{describe(weights)}: the hub offers a file with sha256 {remote.checksum}, recon knows {weights.sha256}; "
-            f"if you trust the new one, download it yourself and give it with {weights.option} FILE"
+            f"if you trust the new one, download it yourself and give it with {weights.option}"
         )
 
 
@@ -530,6 +542,7 @@ __all__ = [
     "HubUnreachableError",
     "KnownWeights",
     "Located",
+    "MissingWeightsError",
     "OnDownload",
     "describe",
     "download_file",
