@@ -202,6 +202,15 @@ class StoredDepth:
         for segment in self._segments[self._position(start) :]:
             yield from self._decoded(segment, max(start, segment.first))
 
+    def sampled(self, count: int) -> Iterator[DepthEstimate]:
+        """At most ``count`` maps, evenly spaced over all: enough for statistics.
+
+        Raises:
+            StoreError: a segment is missing or damaged.
+        """
+        wanted = np.linspace(0, self.frame_count - 1, min(count, self.frame_count)).round().astype(int)
+        return (self[int(index)] for index in wanted)
+
     def at(self, time: float) -> DepthEstimate:
         """The map of the frame nearest to a time in seconds; of two that are equally near, the earlier.
 
