@@ -335,12 +335,12 @@ class _Cursor:
         self._at = end
         return start
 
-    def take(self, layout: str) -> tuple[float, ...]:
-        """Little-endian values of a ``struct`` layout."""
-        return struct.unpack_from(f"<{layout}", self._data, self._advance(struct.calcsize(f"<{layout}")))
+    def doubles(self, count: int) -> tuple[float, ...]:
+        return struct.unpack_from(f"<{count}d", self._data, self._advance(8 * count))
 
     def integer(self, layout: str) -> int:
-        return int(self.take(layout)[0])
+        """A little-endian integer of a ``struct`` layout: i, I or Q."""
+        return int(struct.unpack_from(f"<{layout}", self._data, self._advance(struct.calcsize(f"<{layout}")))[0])
 
     def name(self) -> str:
         """A string up to its zero byte."""
@@ -362,18 +362,18 @@ class _Cursor:
 def _binary_cameras(file: _Cursor) -> Iterator[tuple[int, Camera]]:
     for _ in range(file.integer("Q")):
         where = file.where
-        key, number, width, height = (int(value) for value in file.take("IiQQ"))
+        key, number, width, height = (file.integer(layout) for layout in "IiQQ")
         if number not in _KINDS:
             raise FormatError(f"{where}: unknown kind of camera {number}")
         kind = _KINDS[number]
-        yield key, _camera(kind.name, (width, height), file.take(f"{kind.parameters}d"), where)
+        yield key, _camera(kind.name, (width, height), file.doubles(kind.parameters), where)
 
 
 def _binary_images(file: _Cursor) -> Iterator[Image]:
     for _ in range(file.integer("Q")):
         where = file.where
         file.skip(4)
-        pose = file.take("7d")
+        pose = file.doubles(7)
         camera, name = file.integer("I"), file.name()
         features = file.features(file.integer("Q"))
         positions = np.stack([features["x"], features["y"]], axis=1)
@@ -384,9 +384,8 @@ def _binary_points(file: _Cursor) -> tuple[Int64[np.ndarray, " p"], Float64[np.n
     count = file.integer("Q")
     keys, points = [], []
     for _ in range(count):
-        key, x, y, z = file.take("Q3d")
+        keys.append(file.integer("Q"))
+        points.append(file.doubles(3))
         file.skip(3 + 8)  # colour and reprojection error
         file.skip(8 * file.integer("Q"))  # the track, which images repeat
-        keys.append(int(key))
-        points.append((x, y, z))
     return np.array(keys, np.int64), np.array(points, np.float64).reshape(-1, 3)
