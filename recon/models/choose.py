@@ -118,7 +118,9 @@ def _from_transformers(settings: DepthSettings, on_download: OnDownload | None) 
 def choose_metric(
     settings: AnchorSettings, *, device: str = "auto", download: bool = True, on_download: OnDownload | None = None
 ) -> MetricNetwork | None:
-    """The network for metres that the settings ask for, loaded; None where they want none, or leave it open and it cannot be had.
+    """The network for metres that the settings ask for, loaded.
+
+    None where they want none, or leave it open and it cannot be had.
 
     Of several MoGe that are found the largest counts. Where none is, ``moge-2-vitl-normal`` is downloaded for CUDA and
     ``moge-2-vits-normal`` otherwise; on a CPU it works with the fewest patches that it was trained on.

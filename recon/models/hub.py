@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Self, cast
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -306,7 +307,7 @@ def _from_pretrained(transformers: Any, folder: Path) -> tuple[nn.Module, dict[s
         )
     except ImportError as error:
         raise MissingPackageError(f"{folder}: needs a package that is not installed ({_line(error)})") from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise WeightsError(f"{folder}: transformers cannot read it ({_line(error)})") from error
     return result
 
