@@ -4,19 +4,22 @@ import logging
 import math
 import statistics
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
+import numpy as np
 from av.container import InputContainer
-from av.sidedata.sidedata import SideDataContainer, Type
+from av.sidedata.sidedata import SideData, Type
 from av.stream import Disposition
 from av.video.stream import VideoStream
+from jaxtyping import UInt8
 
 from recon.errors import VideoError
 from recon.io.color import Transfer, coding_of
@@ -43,7 +46,7 @@ class Turn:
     mirror_x: bool
     mirror_y: bool
 
-    def __call__(self, picture: Picture) -> Picture:
+    def __call__(self, picture: Picture) -> UInt8[np.ndarray, "shown_h shown_w 3"]:
         """The picture in display orientation."""
         if self.transpose:
             picture = cv2.transpose(picture)
@@ -190,7 +193,7 @@ def _clip(path: Path, container: InputContainer, streams: Sequence[VideoStream],
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...]:
     """(a, b, u, c, d, v, x, y, w) as it stands in the file; the identity where there is none."""
     try:
-        data = SideDataContainer(frame)[Type.DISPLAYMATRIX]
+        data = cast(Mapping[Type, SideData], frame.side_data)[Type.DISPLAYMATRIX]
     except KeyError:
         return (1, 0, 0, 0, 1, 0, 0, 0, 1)
     except ValueError:
@@ -229,7 +232,7 @@ def _fov_x(container: InputContainer, stream: VideoStream, size: tuple[int, int]
             _LOG.warning("%s: focal length %r is not a number: not used", container.name, metadata[_FOCAL_35MM])
             continue
         if focal > 0:
-            return fov_x_from_focal(focal, _FILM_WIDTH, size[0], max(size))
+            return fov_x_from_focal(focal, _FILM_WIDTH, size[0], float(max(size)))
     return None
 
 

@@ -253,6 +253,6 @@ def fov_x_of_exif(numbers: Mapping[int, float], width: int, height: int) -> floa
     unit = _MILLIMETRES.get(int(numbers.get(_FOCAL_PLANE_UNIT, 2)))
     if not (focal and density and unit):
         return None
-    longer = max(width, height)
+    longer = float(max(width, height))
     stored = numbers.get(_PIXEL_X_DIMENSION) or longer
     return fov_x_from_focal(focal, stored / density * unit, width, longer)

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Final, Self
+from typing import Final
 
 import av
 import cv2
@@ -131,7 +131,7 @@ class VideoSource:
                     yield landed
                     yield from timed
                     return
-        with closing(self._read(0)) as timed:
+        with closing(self._read(0.0)) as timed:
             yield from timed
 
     def _read(self, start: float) -> Generator[tuple[float, av.VideoFrame]]:
@@ -193,13 +193,14 @@ class VideoWriter:
         self._latest: int | None = None
         self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VideoWriter":  # noqa: PYI034 - beartype knows Self in classes only
         with ExitStack() as stack:
             partial = stack.enter_context(whole_file(self._path))
             stack.enter_context(_write_errors(self._path))
             muxer = _MUXERS[self._path.suffix.lower()]
             self._container = stack.enter_context(av.open(str(partial.absolute()), "w", format=muxer))
             self._stream = _h264(self._container, self._rate, *self._shape[:2])
+            self._container.start_encoding()
             self._stack = stack.pop_all()
         return self
 
@@ -240,7 +241,8 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 
 def _h264(container: OutputContainer, rate: Fraction, height: int, width: int) -> VideoStream:
-    stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
+    # No B-frames: pictures are stored in the order they are shown in, and the durations in the file follow the times.
+    stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "bf": "0"})
     stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
     stream.codec_context.time_base = Fraction(1, _CLOCK)
     stream.color_range, stream.colorspace = ColorRange.MPEG, Colorspace.ITU709
