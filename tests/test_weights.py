@@ -210,8 +210,9 @@ class TestDownload:
     @pytest.mark.usefixtures("hub")
     def test_nothing_but_the_hubs_own_layout_stays_behind(self, cache: Path) -> None:
         fetch(TOY)
-        assert not list(cache.rglob("*.partial"))
-        assert not list(cache.rglob("*.incomplete"))
+        folder = cache / "models--someone--Toy"
+        files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        assert files == {f"blobs/{SHA256}", f"snapshots/{COMMIT}/toy.pth", "refs/main"}
 
     def test_a_broken_connection_goes_on_where_it_stopped(self, hub: Hub) -> None:
         hub.cut_after = [300_000, 200_000]
@@ -240,6 +241,12 @@ class TestDownload:
     def test_a_connection_that_brings_nothing_is_given_up(self, hub: Hub) -> None:
         hub.cut_after = [1000] + [0] * 50
         with pytest.raises(HubUnreachableError, match="keeps breaking after 1000 bytes"):
+            fetch(TOY)
+
+    @pytest.mark.usefixtures("hub")
+    def test_a_cache_that_cannot_be_written_is_named(self, cache: Path) -> None:
+        cache.write_text("a file where the folder should be")
+        with pytest.raises(WeightsError, match=r"toy.*cannot be written to .*hub-cache"):
             fetch(TOY)
 
     def test_content_that_does_not_match_is_refused_and_deleted(self, hub: Hub, cache: Path) -> None:

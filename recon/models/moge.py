@@ -120,7 +120,7 @@ def _quiet_autocast() -> Iterator[None]:
 
 def _intrinsics(normalised: Tensor, width: int, height: int) -> Intrinsics:
     """In pixels, corner origin, from MoGe's: fx and cx over the width, fy and cy over the height."""
-    matrix = normalised.double().cpu().numpy()
+    matrix = normalised.cpu().double().numpy()
     fx, fy = matrix[0, 0] * width, matrix[1, 1] * height
     if not (np.isfinite([fx, fy]).all() and fx > 0 and fy > 0):
         raise CameraError("MoGe finds no camera that fits this picture; give --fov or --intrinsics")

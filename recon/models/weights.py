@@ -30,7 +30,7 @@ from huggingface_hub import (
     hf_hub_url,
     try_to_load_from_cache,
 )
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from recon.errors import OptionError, WeightsError
 
@@ -419,7 +419,9 @@ def _receive_once(weights: KnownWeights, remote: _Remote, on_download: OnDownloa
     """Receive into the cache, one process at a time."""
     blob = _blob(weights, remote)
     blob.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(blob.with_name(f"{blob.name}.recon.lock")):
+    locks = _cache_folder() / ".locks" / blob.parent.parent.name
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f"{blob.name}.recon.lock"):
         if not blob.exists():
             _receive(weights, remote, blob, on_download)
 
@@ -498,7 +500,7 @@ def _patience() -> float:
 def _connection_errors() -> tuple[type[Exception], ...]:
     """What the hub's HTTP library raises when a connection breaks: httpx in its version 1, httpx2 in its version 2."""
     library = sys.modules[type(get_session()).__module__.partition(".")[0]]
-    return (library.TransportError, TimeoutError)
+    return (library.TransportError, TimeoutError, LocalEntryNotFoundError)
 
 
 @contextmanager
@@ -514,8 +516,10 @@ def _hub_errors(weights: KnownWeights) -> Iterator[None]:
             raise HubUnreachableError(f"the hub cannot serve it now (HTTP {status})") from error
         raise missing(weights, f"the hub does not give it out (HTTP {status})") from error
     except _connection_errors() as error:
-        reason = str(error) or "no answer in time"
+        reason = " ".join(str(error).split()) or "no answer in time"
         raise HubUnreachableError(f"the hub cannot be reached ({reason})") from error
+    except OSError as error:
+        raise WeightsError(f"{describe(weights)}: cannot be written to {_cache_folder()} ({error})") from error
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
