@@ -140,9 +140,10 @@ def _moge(name: str, family: Family, encoder: Encoder, length: int, sha256: str)
 
 APACHE, NON_COMMERCIAL = "Apache-2.0", "CC-BY-NC-4.0"
 
-# Sizes and hashes: as recorded, each of them alike, by two or more unrelated public projects that pin these files (read
-# November 2026); nobody here has held the files in hand. A download must match its pin AND what the hub states, and an
-# error names both, so that a wrong pin or a file changed upstream is seen. None: no such record was found.
+# Hashes: as recorded alike by two or more unrelated public projects that pin these files (read November 2026); nobody
+# here has had the files in hand. A download must match its pin AND what the hub states, and the error names both, so
+# that a wrong pin, or a file changed upstream, is seen. None: no such record was found. Sizes (by one record at least)
+# are for people to read; the size that the hub states is the one that counts.
 KNOWN: tuple[KnownWeights, ...] = (
     _vda("Small", "vits", APACHE, 116_440_756, "13379300b739e659f076a59d52e9801bd8d38c541a7e71f73bbca4dcfb013609"),
     _vda(
