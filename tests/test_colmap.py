@@ -242,7 +242,7 @@ def test_an_unknown_kind_of_camera_in_a_binary_file_is_told(model: Path, tmp_pat
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="holds no COLMAP model"):
+    with pytest.raises(FormatError, match=r"not a COLMAP model, cameras\.bin or cameras\.txt is missing"):
         read_cameras(tmp_path)
     with pytest.raises(FormatError, match="holds no COLMAP model"):
         read_sparse(tmp_path, times_by_name={}, rate=30.0)

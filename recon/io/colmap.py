@@ -27,6 +27,8 @@ NO_POINT = -1
 """Number of the point where an observation has none."""
 _TOLERATED_DISTORTION = 0.01
 """Part of the picture's longer side by which lenses may displace a pixel if pictures are to be used as they are."""
+_NAMES = ("cameras", "images", "points3D")
+_SUFFIXES = (".bin", ".txt")
 _OBSERVATION = np.dtype([("x", "<f8"), ("y", "<f8"), ("point", "<i8")])
 
 
@@ -105,10 +107,10 @@ def find_model(path: Path) -> Path | None:
 
     One of the model's files will do as well.
     """
-    if path.is_file() and path.stem in {"cameras", "images", "points3D"} and path.suffix in {".txt", ".bin"}:
+    if path.is_file() and path.stem in _NAMES and path.suffix in _SUFFIXES:
         return path.parent
     candidates = (path, path / "sparse" / "0", path / "sparse", path / "0")
-    return next((folder for folder in candidates if _suffix(folder)), None)
+    return next((folder for folder in candidates if _holds_model(folder)), None)
 
 
 def read_cameras(folder: Path) -> dict[int, Camera]:
@@ -117,9 +119,8 @@ def read_cameras(folder: Path) -> dict[int, Camera]:
     Raises:
         FormatError: a damaged file.
     """
-    if _require_suffix(folder) == ".bin":
-        return dict(_binary_cameras(_Cursor(folder / "cameras.bin")))
-    return dict(_text_cameras(folder / "cameras.txt"))
+    file = _file(folder, "cameras")
+    return dict(_binary_cameras(_Cursor(file)) if file.suffix == ".bin" else _text_cameras(file))
 
 
 def read_images(folder: Path) -> tuple[Image, ...]:
@@ -128,10 +129,8 @@ def read_images(folder: Path) -> tuple[Image, ...]:
     Raises:
         FormatError: a damaged file.
     """
-    if _require_suffix(folder) == ".bin":
-        images = _binary_images(_Cursor(folder / "images.bin"))
-    else:
-        images = _text_images(folder / "images.txt")
+    file = _file(folder, "images")
+    images = _binary_images(_Cursor(file)) if file.suffix == ".bin" else _text_images(file)
     return tuple(sorted(images, key=lambda image: image.name))
 
 
@@ -144,25 +143,22 @@ def read_model(folder: Path) -> Model:
     cameras, images = read_cameras(folder), read_images(folder)
     if strangers := sorted({image.camera for image in images} - set(cameras)):
         raise FormatError(f"{folder}: images refer to cameras {strangers}, which the model does not have")
-    if _require_suffix(folder) == ".bin":
-        keys, points = _binary_points(_Cursor(folder / "points3D.bin"))
-    else:
-        keys, points = _text_points(folder / "points3D.txt")
+    file = _file(folder, "points3D")
+    keys, points = _binary_points(_Cursor(file)) if file.suffix == ".bin" else _text_points(file)
     order = np.argsort(keys)
     return Model(folder, cameras, images, keys[order], points[order])
 
 
-def _suffix(folder: Path) -> str | None:
-    """.bin or .txt; COLMAP itself prefers binary files where both are there."""
-    found = (s for s in (".bin", ".txt") if (folder / f"cameras{s}").is_file() and (folder / f"images{s}").is_file())
-    return next(found, None)
+def _holds_model(folder: Path) -> bool:
+    return any((folder / f"cameras{s}").is_file() and (folder / f"images{s}").is_file() for s in _SUFFIXES)
 
 
-def _require_suffix(folder: Path) -> str:
-    suffix = _suffix(folder)
-    if suffix is None:
-        raise FormatError(f"{folder}: holds no COLMAP model (cameras and images, as .bin or .txt)")
-    return suffix
+def _file(folder: Path, name: str) -> Path:
+    """The binary file where both are there: COLMAP itself prefers it."""
+    files = [folder / f"{name}{suffix}" for suffix in _SUFFIXES if (folder / f"{name}{suffix}").is_file()]
+    if not files:
+        raise FormatError(f"{folder}: not a COLMAP model, {name}.bin or {name}.txt is missing")
+    return files[0]
 
 
 # -------------------------------------------------------------------------------------------------------------- cameras

@@ -1,0 +1,140 @@
+"""Calibrations: every format, and where each one puts the centre of the first pixel."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from strategies import intrinsics
+
+from recon.errors import CameraError
+from recon.io.calibration import read_intrinsics
+from recon.types import Intrinsics
+
+OURS = {"fx": 500.0, "fy": 510.0, "cx": 320.0, "cy": 240.0, "width": 640, "height": 480}
+CAMERA = Intrinsics(500.0, 510.0, 320.0, 240.0, 640, 480)
+HALF_A_PIXEL_ON = Intrinsics(500.0, 510.0, 320.5, 240.5, 640, 480)
+SIZE = (480, 640)
+P = "500 0 320 -40 0 510 240 0 0 0 1 0"
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("dump", [json.dumps, yaml.safe_dump])
+@given(camera=intrinsics())
+def test_json_and_yaml_of_recon_survive(
+    tmp_path_factory: pytest.TempPathFactory, dump: object, camera: Intrinsics
+) -> None:
+    values = {name: getattr(camera, name) for name in OURS}
+    path = written(tmp_path_factory.mktemp("k") / "camera", dump(values))  # type: ignore[operator]
+    assert read_intrinsics(path) == camera
+
+
+def test_a_file_may_say_that_it_speaks_opencv(tmp_path: Path) -> None:
+    path = written(tmp_path / "k.json", json.dumps(OURS | {"pixel_centre": 0}))
+    assert read_intrinsics(path) == HALF_A_PIXEL_ON
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "500 0 320\n0 510 240\n0 0 1\n",
+        "# K\n500, 0, 320\n\n0, 510, 240\n0, 0, 1",
+        f"P0: 1 0 1 0 0 1 1 0 0 0 1 0\nP2: {P}\nTr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n",
+        f"calib_time: 09-Jan-2012 13:57:47\nP_rect_02: {P}\n",
+        f"{P}\n1 0 1 0 0 1 1 0 0 0 1 0\n",
+    ],
+)
+def test_matrices_are_opencvs_and_need_the_size_of_the_pictures(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path / "K.txt", text)
+    assert read_intrinsics(path, SIZE) == HALF_A_PIXEL_ON
+    with pytest.raises(CameraError, match="does not say for which size"):
+        read_intrinsics(path)
+
+
+def test_transforms_json_counts_pixels_as_recon_does(tmp_path: Path) -> None:
+    values = {"camera_model": "OPENCV", "fl_x": 500, "fl_y": 510, "cx": 320, "cy": 240, "w": 640, "h": 480, "k1": 0}
+    assert read_intrinsics(written(tmp_path / "t.json", json.dumps(values | {"frames": []}))) == CAMERA
+
+
+def test_transforms_json_of_rendered_scenes_know_an_angle(tmp_path: Path) -> None:
+    values = {"camera_angle_x": float(np.radians(90)), "w": 640, "h": 480, "frames": []}
+    camera = read_intrinsics(written(tmp_path / "t.json", json.dumps(values)))
+    assert (camera.fx, camera.fy, camera.cx) == (pytest.approx(320), pytest.approx(320), 320)
+
+
+def test_colmap_cameras_count_pixels_as_recon_does(tmp_path: Path) -> None:
+    path = written(tmp_path / "cameras.txt", "1 PINHOLE 640 480 500 510 320 240\n")
+    written(tmp_path / "images.txt", "")
+    assert read_intrinsics(path) == read_intrinsics(tmp_path) == CAMERA
+
+
+def test_colmap_cameras_alone_will_do(tmp_path: Path) -> None:
+    assert read_intrinsics(written(tmp_path / "cameras.txt", "1 PINHOLE 640 480 500 510 320 240\n")) == CAMERA
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a calibration; known are"),
+        ("hello", "not a calibration; known are"),
+        ("{", "neither JSON nor YAML nor a matrix"),
+        (json.dumps(OURS | {"cx": None}), "cx is missing"),
+        (json.dumps({"fx": 1}), "fy is missing"),
+        (json.dumps(OURS | {"fx": "wide"}), r"fx is no number \(wide\)"),
+        (json.dumps(OURS | {"k1": 0.1}), "unknown keys k1"),
+        (json.dumps(OURS | {"fx": -1}), "focal lengths must be positive"),
+        (json.dumps(OURS | {"fy": float("inf")}), "intrinsics must be finite"),
+        (json.dumps(OURS | {"cx": 0.5, "width": 0}), "image size must be positive"),
+        (json.dumps(OURS | {"cx": 960.0}), r"principal point \(960, 240\) lies outside a picture of 640 x 480"),
+        ("500 1 320\n0 510 240\n0 0 1\n", "without skew"),
+        ("1 0 0\n0 1 0\n0 0 2\n", "without skew"),
+        (json.dumps({"fl_x": 500, "w": 640, "h": 480, "k1": -0.3}), "displaces pixels by up to"),
+        (json.dumps({"fl_x": 500, "w": 640, "h": 480, "camera_model": "OPENCV_FISHEYE"}), "OPENCV_FISHEYE"),
+        (json.dumps({"fl_x": 500, "h": 480}), "w is missing"),
+    ],
+)
+def test_what_is_no_calibration_is_told(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path / "k", text)
+    with pytest.raises(CameraError, match=message) as told:
+        read_intrinsics(path, SIZE)
+    assert str(told.value).startswith(str(path))
+
+
+def test_files_that_are_not_text_or_not_there_are_told(tmp_path: Path) -> None:
+    (tmp_path / "b").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "b", tmp_path / "missing"):
+        with pytest.raises(CameraError, match="cannot be read as a calibration"):
+            read_intrinsics(path)
+
+
+def test_several_cameras_are_refused_unless_they_are_one(tmp_path: Path) -> None:
+    written(tmp_path / "images.txt", "")
+    line = "{} PINHOLE 640 480 {} 510 320 240\n"
+    written(tmp_path / "cameras.txt", line.format(1, 500) + line.format(2, 500))
+    assert read_intrinsics(tmp_path) == CAMERA
+    written(tmp_path / "cameras.txt", line.format(1, 500) + line.format(2, 501))
+    with pytest.raises(CameraError, match="2 different cameras"):
+        read_intrinsics(tmp_path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "size", "expected"),
+    [
+        ("7scenes_redkitchen_a/camera-intrinsics.txt", (480, 640), (585, 585, 320.5, 240.5)),
+        ("7scenes_redkitchen_a/sfm_colmap_bin", None, (525, 525, 320, 238)),
+        ("colmap_lund_door", None, (2435.38, 2435.38, 648, 968)),
+        ("hololens_dvmvs_a/K.txt", (360, 540), (495.5678, 495.4820, 270.0029, 169.6941)),
+        ("kitti_odometry_a/calib.txt", (370, 1226), (707.0912, 707.0912, 602.3873, 183.6104)),
+        ("kitti_object_a/calib/000001.txt", (375, 1242), (721.5377, 721.5377, 610.0593, 173.354)),
+    ],
+)
+def test_real_files(shared: Path, name: str, size: tuple[int, int] | None, expected: tuple[float, ...]) -> None:
+    camera = read_intrinsics(shared / "data" / name, size)
+    np.testing.assert_allclose((camera.fx, camera.fy, camera.cx, camera.cy), expected, atol=1e-4)
