@@ -41,6 +41,13 @@ class Terminal:
             return iter(items)
         return self._bar(items, label, total) if self.console.is_terminal else self._lines(items, label, total)
 
+    def download(self, file: str, done: int, size: int | None) -> None:
+        """Show how much of a file is here, in one line that is written over."""
+        if self.quiet or not (self.console.is_terminal or done == size):
+            return
+        of_total = f" of {size / 1e6:.0f} MB" if size else ""
+        self.console.print(f"{file}: {done / 1e6:.0f} MB{of_total}", end="\n" if done == size else "\r")
+
     def table(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
         """Show what came out."""
         if self.quiet:

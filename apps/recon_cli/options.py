@@ -1,5 +1,6 @@
 """How options are declared, and how a YAML file and the command line become one settings object."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -36,7 +37,7 @@ class General:
     """Only errors: no bars, no table."""
 
 
-def merged(kind: type[Settings], config: Path | None, **sections: Section) -> Settings:
+def merged(kind: type[Settings], config: Path | None, sections: Mapping[str, Section]) -> Settings:
     """Settings of a command: defaults, below the YAML file, below what the command line gave.
 
     Raises:

@@ -12,14 +12,14 @@ from recon.settings import Section
 from recon_cli.options import PROVENANCE
 
 
-def claimed(output: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> Path:
+def claimed(output: Path, suffix: str, *, overwrite: bool) -> Path:
     """The output path, checked before hours of work: its ending, its folder, and what is there already.
 
     Raises:
         OptionError: a wrong ending, or something that recon did not make is in the way.
     """
-    if output.suffix.lower() not in suffixes:
-        raise OptionError(f"{output}: must end in {' or '.join(suffix or 'nothing' for suffix in suffixes)}")
+    if output.suffix.lower() != suffix:
+        raise OptionError(f"{output}: {f'must end in {suffix}' if suffix else 'is to be a folder, without an ending'}")
     if output.exists() and not overwrite and not _ours(output):
         raise OptionError(f"{output}: is there already and was not made by recon; --overwrite replaces it")
     try:

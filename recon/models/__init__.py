@@ -1,7 +1,7 @@
 """The only home of torch. What the rest of recon knows of a network is one of these Protocols: numpy in, numpy out."""
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,6 +12,7 @@ from recon.types import Quantity as Quantity
 Features = TypeVar("Features")
 
 
+@runtime_checkable
 class DisparityNetwork(Protocol[Features]):
     """A network for video, cut where work can be shared: each frame is encoded once, windows of frames are decoded.
 
@@ -44,6 +45,7 @@ class DisparityNetwork(Protocol[Features]):
         """One map for each of the (at most ``window``) features, resized bilinearly to ``size`` = (height, width)."""
 
 
+@runtime_checkable
 class MetricNetwork(Protocol):
     """A network that sees metres and the camera in a single picture."""
 

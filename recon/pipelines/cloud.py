@@ -1,0 +1,195 @@
+"""From depth to clouds: `recon pointcloud` without its options."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+
+import numpy as np
+
+from recon.errors import ReconError
+from recon.io.source import Source
+from recon.io.store import ShotSpan
+from recon.pipelines.depth import AHEAD, DepthMaps, Observer
+from recon.pipelines.metres import Gauge, disparity_of, probes
+from recon.stages.align import to_depth
+from recon.stages.camera import Camera
+from recon.stages.clean import clean, depth_limit
+from recon.stages.fuse import auto_voxel, fuse
+from recon.stages.pair import paired
+from recon.stages.pose import posed, track
+from recon.streams import prefetched
+from recon.types import (
+    DepthEstimate,
+    DepthFrame,
+    DepthMap,
+    DisparityFrame,
+    Frame,
+    Intrinsics,
+    PointCloud,
+    PosedFrame,
+    Quantity,
+    RigidTransform,
+    ShotFrame,
+    Units,
+)
+
+logger = logging.getLogger(__name__)
+
+Poser = Callable[[Iterable[DepthFrame], int], Iterator[PosedFrame]]
+"""Gives the frames of shot number n their poses; leaves out what has none. Segments of two shots never share a number
+unless they share a world."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Range and resolution, in the run's units; None where recon chooses."""
+
+    near: float
+    far: float | None
+    voxel: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShotPlan:
+    """What is settled about a shot before its frames are fused."""
+
+    gauge: Gauge
+    near: float
+    far: float
+    voxel: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSummary:
+    """What one cloud was made of."""
+
+    points: int
+    units: Units
+    frames: int
+    """Frames that were fused."""
+    start: float
+    """Time of the first of them, seconds."""
+    end: float
+    """Time of the last of them, seconds."""
+    voxel: float
+    """Edge of a voxel, in the units."""
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """For a YAML file."""
+        return asdict(self)
+
+    @property
+    def sentence(self) -> str:
+        """For a person."""
+        unit = UNIT_NAMES[self.units]
+        span = f"{self.frames} frames ({self.start:.2f} to {self.end:.2f} s)"
+        return f"{self.points:,} points from {span}, voxel {self.voxel:.3g} {unit}"
+
+
+UNIT_NAMES: dict[Units, str] = {"metres": "m", "slam": "SLAM units", "relative": "relative units (not metres)"}
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCloud:
+    """One cloud: all frames that share a world."""
+
+    cloud: PointCloud
+    summary: SegmentSummary
+
+
+def plan_shot(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, camera: Camera, limits: Limits) -> ShotPlan:
+    """Choose the far limit and the voxel of a shot from a few of its maps, where they are not given."""
+    depths = [_depth(probe, maps.quantity, gauge) for probe in probes(maps, shot)]
+    far = limits.far or depth_limit(depths)
+    height, width = depths[0].shape
+    kept = np.concatenate([depth[(depth >= limits.near) & (depth <= far)] for depth in depths])
+    if not kept.size:
+        raise ReconError(f"no depth of shot {shot.shot} lies between {limits.near:g} and {far:g}: widen the limits")
+    voxel = limits.voxel or auto_voxel(float(np.median(kept)), camera.intrinsics.scaled(width, height))
+    return ShotPlan(gauge, limits.near, far, voxel)
+
+
+def _depth(estimate: DepthEstimate, quantity: Quantity, gauge: Gauge) -> DepthMap:
+    picture = np.zeros((*estimate.values.shape, 3), np.uint8)
+    frame = DisparityFrame(Frame(estimate.index, estimate.time, picture), disparity_of(estimate.values, quantity))
+    return next(to_depth([frame], gauge.scale, gauge.shift)).depth
+
+
+def still(intrinsics: Intrinsics) -> Poser:
+    """A camera that does not move: each shot is a world of its own, seen from its origin."""
+
+    def pose(frames: Iterable[DepthFrame], shot: int) -> Iterator[PosedFrame]:
+        return (replace(frame, segment=shot) for frame in posed(frames, intrinsics, lambda _time: np.eye(4)))
+
+    return pose
+
+
+def along(intrinsics: Intrinsics, pose_at: Callable[[float], RigidTransform | None]) -> Poser:
+    """Poses that are known: all shots share the world of the trajectory."""
+    return lambda frames, _shot: posed(frames, intrinsics, pose_at)
+
+
+def estimated(intrinsics: Intrinsics) -> Poser:
+    """Poses from the pictures and their depth; segments are numbered on through all shots."""
+    next_segment = 0
+
+    def pose(frames: Iterable[DepthFrame], _shot: int) -> Iterator[PosedFrame]:
+        nonlocal next_segment
+        for frame in track(frames, intrinsics, first_segment=next_segment):
+            last = frame.segment
+            yield frame
+            next_segment = last + 1
+
+    return pose
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything that fusion needs."""
+
+    source: Source
+    maps: DepthMaps
+    plans: Sequence[ShotPlan | None]
+    """One for each shot; None leaves the shot out."""
+    poser: Poser
+    edge: float
+    """Relative jump of depth between neighbouring pixels that counts as an edge."""
+
+
+def point_clouds(scene: Scene, observer: Observer) -> Iterator[SegmentCloud]:
+    """One cloud for each run of frames that share a world, as soon as it is complete."""
+    with closing(prefetched(scene.source.frames(), AHEAD)) as decoded:
+        frames = observer.watch(decoded, "fusing", scene.maps.frame_count)
+        pairs = paired(frames, scene.maps.estimates())
+        for _segment, members in groupby(_posed(scene, pairs), key=lambda member: member[1].segment):
+            yield _fused(members)
+
+
+def _fused(members: Iterator[tuple[ShotPlan, PosedFrame]]) -> SegmentCloud:
+    plan, first = next(members)
+    times = [first.frame.time]
+
+    def frames() -> Iterator[PosedFrame]:
+        yield first
+        for _plan, frame in members:
+            times.append(frame.frame.time)
+            yield frame
+
+    cloud = fuse(frames(), plan.voxel)
+    summary = SegmentSummary(len(cloud), plan.gauge.units, len(times), times[0], times[-1], plan.voxel)
+    return SegmentCloud(cloud, summary)
+
+
+def _posed(scene: Scene, pairs: Iterable[tuple[ShotFrame, DepthEstimate]]) -> Iterator[tuple[ShotPlan, PosedFrame]]:
+    quantity = scene.maps.quantity
+    for shot, members in groupby(pairs, key=lambda pair: pair[0].shot):
+        if (plan := scene.plans[shot]) is None:
+            continue
+        frames = (DisparityFrame(pair.frame, disparity_of(estimate.values, quantity)) for pair, estimate in members)
+        depth = to_depth(frames, plan.gauge.scale, plan.gauge.shift)
+        kept = clean(depth, edge=scene.edge, near=plan.near, far=plan.far)
+        for frame in scene.poser(kept, shot):
+            yield plan, frame

@@ -1,0 +1,203 @@
+"""Depth for every frame of a source: from a network, through the store, or from maps made elsewhere."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from recon.io.depth import DepthFolder
+from recon.io.source import Source
+from recon.io.store import SUFFIX, DepthStore, ShotSpan, find_store
+from recon.models import DisparityNetwork
+from recon.settings import DepthSettings, ShotSettings, StoreSettings
+from recon.stages.disparity import infer
+from recon.stages.shots import split_shots
+from recon.streams import prefetched
+from recon.types import DepthEstimate, Frame, Quantity, ShotFrame
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+AHEAD = 4
+"""Frames that are decoded before they are asked for."""
+
+
+class Observer(Protocol):
+    """Is told how a run goes on; shows it, or not."""
+
+    def watch(self, items: Iterable[T], label: str, total: float | None) -> Iterator[T]:
+        """The same items, counted; ``total`` is how many are expected, where that is known."""
+
+    def download(self, file: str, done: int, size: int | None) -> None:
+        """So many bytes of a file are here, of so many in all, where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unobserved:
+    """Shows nothing."""
+
+    def watch(self, items: Iterable[T], label: str, total: float | None) -> Iterator[T]:  # noqa: ARG002 - an Observer
+        """The same items."""
+        return iter(items)
+
+    def download(self, file: str, done: int, size: int | None) -> None:
+        """Nothing."""
+
+
+class DepthMaps(Protocol):
+    """A map for every frame of a source."""
+
+    @property
+    def quantity(self) -> Quantity:
+        """Disparity up to scale and shift, or lengths."""
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames have a map."""
+
+    @property
+    def shots(self) -> Sequence[ShotSpan]:
+        """The runs of frames between two cuts."""
+
+    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
+        """The maps in order, from frame ``start`` on, lazily."""
+
+
+class SettingsOfDepth(Protocol):
+    """The sections that every command with depth has."""
+
+    @property
+    def depth(self) -> DepthSettings:
+        """The network, or the folder of maps."""
+
+    @property
+    def shots(self) -> ShotSettings:
+        """Cut detection."""
+
+    @property
+    def store(self) -> StoreSettings:
+        """Where depth is kept."""
+
+
+@contextmanager
+def depth_maps(
+    source: Source, output: Path, settings: SettingsOfDepth, observer: Observer
+) -> Iterator[tuple[DepthMaps, Mapping[str, str]]]:
+    """Depth of every frame, and what made it; from the store where it is there, else computed into it now.
+
+    Raises:
+        ReconError: weights, maps or store are missing or do not fit.
+    """
+    depth = settings.depth
+    cut_threshold = None if depth.compat == "vda" else settings.shots.cut_threshold
+    if depth.depth is not None:
+        folder = DepthFolder(depth.depth, scale=depth.depth_scale, quantity=depth.depth_kind)
+        yield matched_maps(source, folder, cut_threshold, observer), {"maps": str(depth.depth)}
+        return
+    from recon.models.choose import choose_network  # noqa: PLC0415 - torch, only where a network is wanted
+
+    network = choose_network(depth, on_download=observer.download)
+    key = {**source.identity, **network.identity, "compat": depth.compat, "cut threshold": str(cut_threshold)}
+    where = store_folder(output, settings.store, key)
+    with DepthStore.open(where, key, network.quantity, fresh=settings.store.fresh) as store:
+        predict(source, network, store, cut_threshold, compat=depth.compat == "vda", observer=observer)
+        yield store, network.identity
+
+
+def store_folder(output: Path, settings: StoreSettings, key: Mapping[str, str]) -> Path:
+    """``--store``; else OUTPUT.recon, unless only a sibling of it holds this very depth already."""
+    if settings.store is not None:
+        return settings.store
+    own = output.with_name(output.name + SUFFIX)
+    if own.exists() or settings.fresh:
+        return own
+    sibling = find_store(own, key)
+    if sibling is not None:
+        logger.info("%s holds the depth of this video with these settings: it is used", sibling)
+    return sibling or own
+
+
+def predict(
+    source: Source,
+    network: DisparityNetwork[T],
+    store: DepthStore,
+    cut_threshold: float | None,
+    *,
+    compat: bool,
+    observer: Observer,
+) -> None:
+    """Fill a store with what a network says of every frame, going on where an earlier run was stopped.
+
+    ``cut_threshold`` None takes the whole source for one shot; ``compat`` repeats the published windows.
+    """
+    if store.complete:
+        return
+    with closing(prefetched(source.frames(), AHEAD)) as decoded:
+        frames = observer.watch(decoded, "depth", source.info.frame_count)
+        for chunk in infer(in_shots(frames, cut_threshold), network, compat=compat, resume=store.checkpoint):
+            store.append(chunk)
+    store.finish()
+
+
+def in_shots(frames: Iterable[Frame], cut_threshold: float | None) -> Iterator[ShotFrame]:
+    """Frames with their shot; all of one shot where ``cut_threshold`` is None."""
+    if cut_threshold is None:
+        return (ShotFrame(frame, 0) for frame in frames)
+    return split_shots(frames, threshold=cut_threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedMaps:
+    """Maps made elsewhere, each beside the frame that it belongs to."""
+
+    folder: DepthFolder
+    times: Sequence[float]
+    """Of every frame, seconds."""
+    numbers: Sequence[int]
+    """Of every frame's map in the folder."""
+    shots: Sequence[ShotSpan]
+
+    @property
+    def quantity(self) -> Quantity:
+        """What the maps hold."""
+        return self.folder.quantity
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames there are."""
+        return len(self.times)
+
+    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
+        """The maps in order, from frame ``start`` on, lazily."""
+        shots = [span.shot for span in self.shots for _ in range(span.count)]
+        maps = self.folder.maps(self.numbers[start:])
+        for index, values in enumerate(maps, start):
+            yield DepthEstimate(index, self.times[index], shots[index], values)
+
+
+def matched_maps(source: Source, folder: DepthFolder, cut_threshold: float | None, observer: Observer) -> MatchedMaps:
+    """Look through the frames once, for cuts and times, and match every frame with its map.
+
+    Raises:
+        FormatError: a frame has no map.
+    """
+    with closing(prefetched(source.frames(), AHEAD)) as decoded:
+        frames = observer.watch(decoded, "looking", source.info.frame_count)
+        timeline = [(each.frame.time, each.shot) for each in in_shots(frames, cut_threshold)]
+    times = [time for time, _shot in timeline]
+    return MatchedMaps(
+        folder, times, folder.match(times, source.times_by_name), _spans(shot for _time, shot in timeline)
+    )
+
+
+def _spans(shots: Iterable[int]) -> list[ShotSpan]:
+    spans: list[ShotSpan] = []
+    start = 0
+    for shot, members in groupby(shots):
+        count = sum(1 for _ in members)
+        spans.append(ShotSpan(shot, start, count))
+        start += count
+    return spans

@@ -1,0 +1,136 @@
+"""From disparity to lengths: which anchor a shot has, and the scale and shift that follow from it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+
+from recon.errors import AlignmentError
+from recon.fitting import AffineFit
+from recon.io.source import Source
+from recon.io.store import ShotSpan
+from recon.models import MetricNetwork
+from recon.pipelines.depth import DepthMaps
+from recon.stages.align import fit_shot, relative_gauge
+from recon.stages.anchors import from_depth_map, from_sparse
+from recon.types import Correspondences, DepthEstimate, DepthMap, Quantity, SparsePoints, Units
+
+logger = logging.getLogger(__name__)
+
+PROBES = 16
+"""Maps of a shot that are looked at to choose a gauge, a far limit and a voxel."""
+
+
+class Anchor(Protocol):
+    """Something that knows lengths in some pictures of a shot."""
+
+    @property
+    def units(self) -> Units:
+        """Of its lengths."""
+
+    @property
+    def origin(self) -> str:
+        """What it is, for the report."""
+
+    def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
+        """Disparities of the shot beside the inverse depths that they should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFirstDepth:
+    """A metric depth map of the very first frame."""
+
+    depth: DepthMap
+    origin: str
+    units: Units = "metres"
+
+    def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
+        """The first frame of the first shot; nothing for later shots."""
+        if shot.start == 0:
+            first = next(maps.estimates(0))
+            yield from_depth_map(disparity_of(first.values, maps.quantity), self.depth, time=first.time)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFirstPicture:
+    """What a metric network says of the first picture of each shot."""
+
+    network: MetricNetwork
+    source: Source
+    fov_x: float | None
+    origin: str
+    units: Units = "metres"
+
+    def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
+        """The first frame of the shot."""
+        first = next(maps.estimates(shot.start))
+        with closing(self.source.frames()) as frames:
+            picture = next(islice(frames, shot.start, None)).rgb
+        metric = self.network(picture, self.fov_x)
+        yield from_depth_map(disparity_of(first.values, maps.quantity), metric.depth, time=first.time)
+
+
+@dataclass(frozen=True, slots=True)
+class SlamMap:
+    """Landmarks of a SLAM or SfM map, wherever they were seen."""
+
+    points: SparsePoints
+    units: Units
+    origin: str
+
+    def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
+        """Every frame of the shot in which landmarks were seen."""
+        for estimate in islice(maps.estimates(shot.start), shot.count):
+            yield from_sparse(self.points, estimate.time, disparity_of(estimate.values, maps.quantity))
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """Lengths from the numbers of one shot: 1 / z = scale * disparity + shift."""
+
+    scale: float
+    shift: float
+    units: Units
+    origin: str
+    fit: AffineFit | None
+    """How well the numbers are known; None where nothing was fitted."""
+
+
+def disparity_of(values: DepthMap, quantity: Quantity) -> DepthMap:
+    """Inverse depth up to scale and shift, whatever the maps hold; NaN where depth is not positive."""
+    if quantity == "disparity":
+        return values
+    inverse: DepthMap = np.divide(1, values, where=values > 0, out=np.full_like(values, np.nan))
+    return inverse
+
+
+def gauge_shot(maps: DepthMaps, shot: ShotSpan, anchor: Anchor | None) -> Gauge:
+    """Scale and shift of one shot: from the anchor, else the maps' own metres, else relative units.
+
+    Raises:
+        AlignmentError: the anchor does not determine them, and there is no other shot to go on with.
+    """
+    if anchor is not None:
+        try:
+            fit = fit_shot(anchor.correspondences(maps, shot))
+        except AlignmentError as error:
+            if len(maps.shots) == 1:
+                raise
+            logger.warning("shot %d (from frame %d) has no anchor: %s", shot.shot, shot.start, error)
+        else:
+            return Gauge(fit.scale, fit.shift, anchor.units, anchor.origin, fit)
+    if maps.quantity == "depth":
+        return Gauge(1.0, 0.0, "metres", "the depth maps' own metres", None)
+    scale, shift = relative_gauge(probe.values for probe in probes(maps, shot))
+    return Gauge(scale, shift, "relative", "no anchor", None)
+
+
+def probes(maps: DepthMaps, shot: ShotSpan) -> Iterator[DepthEstimate]:
+    """A few maps, evenly spread over a shot."""
+    last = shot.start + shot.count - 1
+    for index in np.unique(np.linspace(shot.start, last, min(PROBES, shot.count)).astype(int)):
+        yield next(maps.estimates(int(index)))

@@ -1,0 +1,262 @@
+"""From settings to a run: every choice is made here, once, and told."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from itertools import islice
+from pathlib import Path
+
+from recon.errors import TrajectoryError
+from recon.io.calibration import read_intrinsics
+from recon.io.cloud import Up, axes_comment, to_axes
+from recon.io.depth import read_depth_map
+from recon.io.source import Source
+from recon.io.sparse import read_sparse
+from recon.io.trajectory import pose_at, read_trajectory, slam_units
+from recon.io.video import open_source
+from recon.models import MetricNetwork
+from recon.pipelines.cloud import (
+    UNIT_NAMES,
+    Limits,
+    Poser,
+    Scene,
+    SegmentCloud,
+    SegmentSummary,
+    ShotPlan,
+    along,
+    estimated,
+    plan_shot,
+    point_clouds,
+    still,
+)
+from recon.pipelines.depth import DepthMaps, Observer, depth_maps
+from recon.pipelines.metres import Anchor, Gauge, GivenFirstDepth, MetricFirstPicture, SlamMap, gauge_shot
+from recon.settings import CameraSettings, PointcloudSettings
+from recon.stages.camera import Camera, first_known, from_fov, given
+from recon.types import Picture, Quantity, Units
+
+logger = logging.getLogger(__name__)
+
+Metric = Callable[[], MetricNetwork | None]
+"""Loads the network for metres, if there is one, when it is first asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poses:
+    """Where camera poses come from."""
+
+    poser: Poser
+    origin: str
+    units: Units | None
+    """Units of the poses; None where they take over those of the depth."""
+    up: Up
+    """How the world of these poses is turned in files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """A run in which everything is settled but the fusing."""
+
+    source: Source
+    maps: DepthMaps
+    depth_origin: Mapping[str, str]
+    """What made the depth: network, hash of its weights, input size; or the folder."""
+    camera: Camera
+    plans: Sequence[ShotPlan | None]
+    """One for each shot; None for shots that cannot be placed in the world of the poses."""
+    poses: Poses
+    edge: float
+    observer: Observer
+
+    def clouds(self) -> Iterator[SegmentCloud]:
+        """One cloud for each run of frames that share a world, in the axes of files, as soon as it is complete."""
+        scene = Scene(self.source, self.maps, self.plans, self.poses.poser, self.edge)
+        fused = point_clouds(scene, self.observer)
+        return (SegmentCloud(to_axes(each.cloud, self.poses.up), each.summary) for each in fused)
+
+    def comments(self, segment: SegmentSummary) -> list[str]:
+        """Header lines of a cloud's file."""
+        return [
+            f"units: {UNIT_NAMES[segment.units]}",
+            axes_comment(self.poses.up),
+            f"made by recon from {self.source.info.path.name}",
+            f"field of view: {self.camera.intrinsics.fov_x:.2f} degrees ({self.camera.origin})",
+        ]
+
+    @property
+    def summary(self) -> list[tuple[str, str]]:
+        """What a person wants to know of the run."""
+        info = self.source.info
+        spread = "" if self.camera.fov_spread is None else f" +- {self.camera.fov_spread:.1f}"
+        return [
+            ("source", f"{info.path.name}, {info.width} x {info.height}, {self.maps.frame_count} frames"),
+            ("depth", ", ".join(self.depth_origin.values())),
+            ("field of view", f"{self.camera.intrinsics.fov_x:.1f}{spread} degrees ({self.camera.origin})"),
+            ("units", ", ".join(dict.fromkeys(_told(plan.gauge) for plan in self.plans if plan is not None))),
+            ("poses", self.poses.origin),
+        ]
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """What was found out on the way, for the YAML file beside a result."""
+        intrinsics = asdict(self.camera.intrinsics)
+        camera = intrinsics | {"origin": self.camera.origin, "fov_spread_degrees": self.camera.fov_spread}
+        return {
+            "source": dict(self.source.identity),
+            "depth": dict(self.depth_origin),
+            "camera": camera,
+            "poses": self.poses.origin,
+            "shots": [None if plan is None else _facts(plan) for plan in self.plans],
+        }
+
+
+def _told(gauge: Gauge) -> str:
+    sigma = "" if gauge.fit is None else f", scale +- {100 * gauge.fit.scale_sigma / gauge.scale:.1f} %"
+    return f"{UNIT_NAMES[gauge.units]} ({gauge.origin}{sigma})"
+
+
+def _facts(plan: ShotPlan) -> dict[str, object]:
+    gauge = plan.gauge
+    facts: dict[str, object] = {"units": gauge.units, "origin": gauge.origin}
+    facts |= {"scale": gauge.scale, "shift": gauge.shift, "far": plan.far, "voxel": plan.voxel}
+    if gauge.fit is not None:
+        facts |= {"scale_sigma": gauge.fit.scale_sigma, "shift_sigma": gauge.fit.shift_sigma}
+        facts |= {"inlier_ratio": gauge.fit.inlier_ratio, "residual_mad": gauge.fit.residual_mad}
+        facts |= {"correspondences": gauge.fit.count}
+    return facts
+
+
+@contextmanager
+def reconstruction(
+    video: Path, output: Path, settings: PointcloudSettings, observer: Observer
+) -> Iterator[Reconstruction]:
+    """Find depth, camera, metres and poses for a video; the store of depth is kept open meanwhile.
+
+    Raises:
+        ReconError: anything about the input or the options that cannot work, in one line.
+    """
+    source = open_source(video, settings.sampling)
+    with depth_maps(source, output, settings, observer) as (maps, depth_origin):
+        network = cache(partial(_metric_network, settings, observer))
+        camera = find_camera(source, settings, network, observer)
+        anchor = find_anchor(source, settings, maps.quantity, network, camera)
+        poses = find_poses(source, settings.camera, camera)
+        limits = Limits(settings.clean.min_depth, settings.clean.max_depth, settings.fuse.voxel)
+        gauges = [gauge_shot(maps, shot, anchor) for shot in maps.shots]
+        usable = _in_units(gauges, poses)
+        plans = [
+            plan_shot(maps, shot, gauge, camera, limits) if gauge in usable else None
+            for shot, gauge in zip(maps.shots, gauges, strict=True)
+        ]
+        yield Reconstruction(source, maps, depth_origin, camera, plans, poses, settings.clean.edge, observer)
+
+
+def _metric_network(settings: PointcloudSettings, observer: Observer) -> MetricNetwork | None:
+    from recon.models.choose import choose_metric  # noqa: PLC0415 - torch, only where nothing better is known
+
+    depth = settings.depth
+    return choose_metric(settings.anchor, device=depth.device, download=depth.download, on_download=observer.download)
+
+
+def find_camera(source: Source, settings: PointcloudSettings, metric: Metric, observer: Observer) -> Camera:
+    """The camera: a calibration file, --fov, the SfM model, the file's own focal length, MoGe, or an assumption."""
+    size = source.info.width, source.info.height
+    return first_known(
+        partial(_calibrated, settings.camera.intrinsics, *size),
+        partial(from_fov, settings.camera.fov, "--fov", *size),
+        partial(_calibrated_by_slam, settings, *size),
+        partial(from_fov, source.info.fov_x, "focal length in the file", *size),
+        partial(_measured, source, metric, settings.anchor.fov_frames, observer),
+        width=size[0],
+        height=size[1],
+    )
+
+
+def _calibrated(path: Path | None, width: int, height: int) -> Camera | None:
+    return None if path is None else given(read_intrinsics(path, (height, width)), str(path), width, height)
+
+
+def _calibrated_by_slam(settings: PointcloudSettings, width: int, height: int) -> Camera | None:
+    """The camera of a COLMAP model or transforms.json that was given for its poses or points."""
+    for path in (settings.anchor.sparse, settings.camera.trajectory):
+        if path is not None and slam_units(path) == "slam":
+            return _calibrated(path, width, height)
+    return None
+
+
+def _measured(source: Source, metric: Metric, count: int, observer: Observer) -> Camera | None:
+    network = metric()
+    if network is None:
+        return None
+    from recon.models.moge import field_of_view  # noqa: PLC0415 - torch
+
+    view = field_of_view(network, observer.watch(_spread_pictures(source, count), "camera", count))
+    origin = f"MoGe, median of {view.count} frames"
+    return from_fov(view.fov_x, origin, source.info.width, source.info.height, view.spread)
+
+
+def _spread_pictures(source: Source, count: int) -> Iterator[Picture]:
+    """About ``count`` pictures, evenly spread over the source."""
+    step = max(1, (source.info.frame_count or count) // count)
+    with closing(source.frames()) as frames:
+        for frame in islice(frames, 0, step * count, step):
+            yield frame.rgb
+
+
+def find_anchor(
+    source: Source, settings: PointcloudSettings, quantity: Quantity, metric: Metric, camera: Camera
+) -> Anchor | None:
+    """What makes the run metric: given points or depth first, then MoGe, unless the maps are metric themselves."""
+    anchor = settings.anchor
+    if anchor.sparse is not None:
+        points = read_sparse(anchor.sparse, times_by_name=source.times_by_name, rate=settings.camera.trajectory_rate)
+        return SlamMap(points, _units(anchor.sparse, settings.camera), f"sparse points of {anchor.sparse}")
+    if anchor.first_frame_depth is not None:
+        depth = read_depth_map(anchor.first_frame_depth, scale=settings.depth.depth_scale)
+        return GivenFirstDepth(depth, f"first-frame depth {anchor.first_frame_depth.name}")
+    if quantity == "depth" and anchor.anchor == "auto":
+        return None
+    if (network := metric()) is not None:
+        return MetricFirstPicture(network, source, camera.intrinsics.fov_x, "MoGe, first frame of the shot")
+    return None
+
+
+def find_poses(source: Source, settings: CameraSettings, camera: Camera) -> Poses:
+    """Where poses come from: a file, a camera that does not move, or the pictures themselves."""
+    if settings.trajectory is not None:
+        trajectory = read_trajectory(
+            settings.trajectory, times_by_name=source.times_by_name, rate=settings.trajectory_rate
+        )
+        units = _units(settings.trajectory, settings)
+        origin = f"{settings.trajectory} ({len(trajectory.times)} poses)"
+        return Poses(along(camera.intrinsics, partial(pose_at, trajectory)), origin, units, "camera")
+    if settings.static:
+        return Poses(still(camera.intrinsics), "the camera does not move (--static)", None, "z")
+    return Poses(estimated(camera.intrinsics), "estimated from the pictures and their depth", None, "z")
+
+
+def _units(path: Path, settings: CameraSettings) -> Units:
+    if settings.slam_units == "auto":
+        return slam_units(path)
+    return "metres" if settings.slam_units == "metres" else "slam"
+
+
+def _in_units(gauges: Sequence[Gauge], poses: Poses) -> list[Gauge]:
+    """The shots whose depth has the units of the poses; the others cannot stand in the same world.
+
+    Raises:
+        TrajectoryError: there is none.
+    """
+    usable = [gauge for gauge in gauges if poses.units in {None, gauge.units}]
+    others = {UNIT_NAMES[gauge.units] for gauge in gauges if gauge not in usable}
+    if others and poses.units is not None:
+        told = f"the poses are in {UNIT_NAMES[poses.units]}, the depth in {' and '.join(sorted(others))}"
+        if not usable:
+            raise TrajectoryError(
+                f"{told}: give an anchor in the units of the poses (--first-frame-depth, --sparse or MoGe's weights), "
+                "or say --slam-units metres if the poses are metric"
+            )
+        logger.warning("%s: %d of %d shots are left out", told, len(gauges) - len(usable), len(gauges))
+    return usable
