@@ -20,6 +20,7 @@ from hypothesis.extra.numpy import arrays
 from recon.errors import FormatError, MissingPackageError, OptionError
 from recon.io.depth import DepthFolder, MapFormat, read_depth_map
 from recon.io.depth_writer import MapSpec, depth_writer, png_scale
+from recon.io.ffv1 import grey_writer
 from recon.io.preview import colorize, robust_range
 from recon.types import DepthMap, Quantity
 
@@ -311,6 +312,19 @@ def test_names_that_do_not_agree_leave_the_order(tmp_path: Path) -> None:
         folder.match([0.0, 1.0], {"a": 0.0, "b": 1.0})
 
 
+def test_two_kinds_of_maps_are_one_too_many(tmp_path: Path) -> None:
+    npy_of(tmp_path / "a.npy", DEPTH)
+    png_of(tmp_path / "a.png", np.ones((2, 2)))
+    with pytest.raises(FormatError, match=r"holds .npy, .png: give a folder with one kind"):
+        DepthFolder(tmp_path, scale=1.0)
+
+
+def test_names_that_share_their_first_part_count_up_to_the_last_dot(tmp_path: Path) -> None:
+    for time in ("1.25", "1.50"):
+        npy_of(tmp_path / f"{time}.npy", DEPTH)
+    assert DepthFolder(tmp_path, scale=1.0).match([1.5], {"1.25": 1.25, "1.50": 1.5}) == [1]
+
+
 def test_no_maps(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="there are no depth maps"):
         DepthFolder(tmp_path, scale=1.0)
@@ -518,6 +532,21 @@ def test_videos_that_are_no_maps(tmp_path: Path) -> None:
         container.mux(stream.encode())
     with pytest.raises(FormatError, match="not a grey video of 16 bits"):
         DepthFolder(tmp_path / "b.mkv", scale=1.0)
+
+
+def test_a_grey_video_must_say_what_its_grey_means(tmp_path: Path) -> None:
+    with grey_writer(tmp_path / "a.mkv", (2, 2), {}) as write:
+        write(np.ones((2, 2), np.uint16), 0)
+    with pytest.raises(FormatError, match="does not say what its grey means"):
+        DepthFolder(tmp_path / "a.mkv", scale=1.0)
+
+
+def test_a_video_with_fewer_maps_than_described(tmp_path: Path) -> None:
+    folder = written(tmp_path / "depth", spec_of("ffv1", maps_of(3)), maps_of(3))
+    written(tmp_path / "short", spec_of("ffv1", maps_of(3)), maps_of(2))
+    (tmp_path / "short" / "depth.mkv").replace(folder / "depth.mkv")
+    with pytest.raises(FormatError, match="holds 2 of 3 maps"):
+        DepthFolder(folder, scale=1.0)
 
 
 def test_a_description_that_does_not_fit(tmp_path: Path) -> None:

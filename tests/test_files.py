@@ -80,6 +80,14 @@ def test_debris_of_a_killed_run_does_not_come_back(tmp_path: Path) -> None:
     assert everything_in(tmp_path) == {"depth/new.txt": "new"}
 
 
+def test_a_folder_is_not_lost_when_a_run_is_killed_between_two_renames(tmp_path: Path) -> None:
+    (tmp_path / "depth.old").mkdir()
+    (tmp_path / "depth.old" / "old.txt").write_text("old")
+    with pytest.raises(Interrupted), whole_folder(tmp_path / "depth"):
+        raise Interrupted
+    assert everything_in(tmp_path) == {"depth/old.txt": "old"}
+
+
 def test_only_a_folder_with_the_marker_is_replaced(tmp_path: Path) -> None:
     """`recon depth -o ~/Pictures` must not cost anybody their pictures."""
     target = tmp_path / "pictures"

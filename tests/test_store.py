@@ -100,6 +100,11 @@ def test_codes_outside_are_unknown() -> None:
     assert codes.tolist() == [[UNKNOWN, 0, 0, HIGHEST, UNKNOWN]]
 
 
+def test_a_coding_of_one_value_holds_no_other() -> None:
+    values = np.array([[-3.4e38, 0.0, 1.0, 1 + 2**-23, 3.4e38, np.nan]], np.float32)
+    assert Coding(1.0, 0.0).codes(values).tolist() == [[UNKNOWN, UNKNOWN, 0, UNKNOWN, UNKNOWN, UNKNOWN]]
+
+
 @pytest.mark.parametrize("value", [0.0, -2.5, 1e-45, 3.4e38, np.nan])
 def test_constant_maps_are_exact(value: float) -> None:
     values = np.full((3, 4), value, np.float32)
@@ -142,6 +147,13 @@ def test_by_time_is_the_nearest_frame(tmp_path: Path, time: float) -> None:
     store = StoredDepth.read(folder if folder.exists() else filled(folder, 4))
     distances = [abs(time_of(i) - time) for i in range(20)]
     assert store.index_at(time) == int(np.argmin(distances))
+
+
+def test_samples_are_evenly_spaced(folder: Path) -> None:
+    store = StoredDepth.read(filled(folder, 4))
+    assert [e.index for e in store.sampled(3)] == [0, 10, 19]
+    assert [e.index for e in store.sampled(1)] == [0]
+    assert [e.index for e in store.sampled(100)] == list(range(20))
 
 
 def test_by_time(folder: Path) -> None:
@@ -208,6 +220,7 @@ def test_maps_are_decoded_one_at_a_time(folder: Path) -> None:
         ([DepthEstimate(6, 1.0, 0, map_of(0))], "frames from 5 on"),
         ([DepthEstimate(5, 1.0, 0, map_of(0)), DepthEstimate(7, 1.0, 0, map_of(0))], "frames from 5 on"),
         ([DepthEstimate(5, 0.0, 0, map_of(0))], "times of frames"),
+        ([DepthEstimate(5, time_of(4), 0, map_of(0))], "times of frames"),
         ([DepthEstimate(5, np.nan, 0, map_of(0))], "times of frames"),
         ([DepthEstimate(5, 1.0, 0, map_of(0)), DepthEstimate(6, 1.0, 0, map_of(0, (3, 3)))], "one size"),
         ([DepthEstimate(5, 1.0, 0, np.full(SIZE, np.inf, np.float32))], "infinite"),
@@ -430,6 +443,8 @@ def test_a_folder_that_is_no_store_is_never_touched(tmp_path: Path, fresh: bool)
     )
     (tmp_path / "manifest.json").write_text('{"format": "web extension", "version": 3}')
     assert "it holds holiday.jpg" in refused(tmp_path, fresh=fresh)
+    with pytest.raises(StoreError, match="this is no depth store"):
+        StoredDepth.read(tmp_path)
 
 
 def test_a_file_is_no_store(tmp_path: Path) -> None:
@@ -439,6 +454,12 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
         DepthStore.open(path, KEY, "disparity", fresh=True)
     with pytest.raises(StoreError, match="there is no depth store"):
         StoredDepth.read(path)
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(StoreError, match=r"cannot be written to \(.+\); name another with --store"):
+        DepthStore.open(tmp_path / "file" / "cloud.recon", KEY, "disparity")
 
 
 def test_an_empty_folder_becomes_a_store(folder: Path) -> None:
@@ -494,6 +515,14 @@ def test_a_changed_bit_is_noticed_when_the_segment_is_read(folder: Path) -> None
         read.extend(estimate.index for estimate in StoredDepth.read(folder).estimates())
     assert read == [0, 1, 2, 3, 4]
     assert StoredDepth.read(folder)[12].index == 12  # the others are still good
+
+
+def test_a_record_that_speaks_of_fewer_maps_than_the_video_has(folder: Path) -> None:
+    path = filled(folder, 2, finish=False) / "segment-00001.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"frames": record["frames"][:-1]}))
+    with pytest.raises(StoreError, match=r"damaged: segment-00001.mkv does not decode"):
+        list(StoredDepth.read(folder).estimates())
 
 
 def test_a_store_that_loses_a_segment_while_it_is_read(folder: Path) -> None:

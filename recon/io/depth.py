@@ -358,8 +358,11 @@ def _described(folder: Path, quantity: Quantity) -> Description | None:
 def _map_files(folder: Path) -> list[Path]:
     """The files of maps in natural order; only those named *.depth.* where there are any (7-Scenes mixes)."""
     files = [file for file in folder.iterdir() if file.suffix.lower() in _READERS and not file.name.startswith(".")]
-    named = [file for file in files if ".depth." in file.name]
-    return sorted(named or files, key=_natural)
+    files = [file for file in files if ".depth." in file.name] or files
+    kinds = sorted({file.suffix.lower() for file in files})
+    if len(kinds) > 1:
+        raise FormatError(f"{folder}: holds {', '.join(kinds)}: give a folder with one kind of depth maps")
+    return sorted(files, key=_natural)
 
 
 def _natural(path: Path) -> tuple[list[tuple[str, int]], str]:

@@ -25,6 +25,7 @@ HIGHEST = 65534
 Codes = UInt16[np.ndarray, "h w"]
 
 _MILLISECOND = Fraction(1, 1000)  # Matroska's clock; also what the times of a frame are rounded to
+_POINT = 1e-200  # stands for a step of 0: far below any difference of float32, far above what overflows
 _RATE = 25  # what a player assumes where it ignores the time stamps
 
 
@@ -54,9 +55,12 @@ class Coding:
 
     def codes(self, values: DepthMap) -> Codes:
         """The nearest code of every value; 65535 for NaN and for what lies more than half a step outside."""
-        scaled = np.rint((values - np.float64(self.offset)) * (1 / self.step if self.step else 0.0))
-        inside = (scaled >= 0) & (scaled <= HIGHEST)  # NaN compares false
-        return np.where(inside, scaled, UNKNOWN).astype(np.uint16)
+        scaled = np.subtract(values, self.offset, dtype=np.float64)
+        scaled *= 1 / (self.step or _POINT)
+        np.rint(scaled, out=scaled)
+        np.copyto(scaled, UNKNOWN, where=~((scaled >= 0) & (scaled <= HIGHEST)))  # NaN compares false
+        codes: Codes = scaled.astype(np.uint16)
+        return codes
 
     def values(self, codes: Codes) -> DepthMap:
         """The value of every code, float32."""

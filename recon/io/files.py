@@ -50,9 +50,11 @@ def whole_folder(path: Path, *, marker: str | None = None) -> Iterator[Path]:
     Raises:
         OptionError: something else is at ``path``.
     """
+    partial, old = partial_of(path), path.with_name(path.name + ".old")
+    if old.exists() and not path.exists():  # a run was killed between the two renames below
+        old.rename(path)
     if path.exists() and not _replaceable(path, marker):
         raise OptionError(f"{path}: holds something else (no {marker or 'folder'} there); name another folder")
-    partial, old = partial_of(path), path.with_name(path.name + ".old")
     _remove(partial)
     partial.mkdir(parents=True)
     try:

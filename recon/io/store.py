@@ -128,7 +128,7 @@ class _Segment:
 class StoredDepth:
     """Depth maps on the disk, to be read lazily, in order or by time; memory is a few dozen bytes a frame.
 
-    Frames are numbered from 0 without gaps, and their times never decrease.
+    Frames are numbered from 0 without gaps, and their times increase.
     """
 
     def __init__(self, folder: Path, manifest: _Manifest, segments: list[_Segment], *, complete: bool) -> None:
@@ -304,10 +304,9 @@ class DepthStore(StoredDepth):
             fresh: discard a store that is there, whatever its state.
 
         Raises:
-            StoreError: the folder is no store, belongs to another run, is damaged, or is in use.
+            StoreError: the folder is no store, belongs to another run, is damaged, in use, or not to be written to.
         """
         _require_ours(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         lock = _locked(folder)
         try:
             store = DepthStore(
@@ -392,8 +391,8 @@ class DepthStore(StoredDepth):
             raise ValueError("the maps of a chunk are of one size")
         times = [self._segments[-1].last_time] if first else []
         times += [estimate.time for estimate in estimates]
-        if not (np.isfinite(times).all() and (np.diff(times) >= 0).all()):
-            raise ValueError("the times of frames must be finite and never decrease")
+        if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+            raise ValueError("the times of frames must be finite and increase")
 
     def _write_segment(self, number: int, chunk: Chunk) -> _Record:
         frames: list[tuple[float, int, float, float]] = []
@@ -566,9 +565,12 @@ def _locked(folder: Path) -> filelock.BaseFileLock:
     """The lock of a folder, held: by this process, so that the system lets go of it if the process is killed."""
     lock = filelock.FileLock(folder / _LOCK, timeout=_PATIENCE, thread_local=False)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout as error:
         raise StoreError(
             f"{folder}: another run is using this depth store; wait for it to end, or name another with --store"
         ) from error
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written to ({error.strerror}); name another with --store") from error
     return lock
