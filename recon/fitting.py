@@ -160,13 +160,13 @@ def solve_affine(x: Column, y: Column, weights: Column) -> Line:
     """
     mean_x, mean_y = _means(x, y, weights)
     centred = x - mean_x
-    spread = float(weights @ (centred * centred))
+    spread = _dot(weights, centred * centred)
     if spread <= (_RESOLUTION * mean_x) ** 2 * float(weights.sum()):
         raise AlignmentError(
             f"scale and shift cannot be told apart: all {np.count_nonzero(weights)} values that agree with each other "
             f"are {mean_x:.6g}; a fit needs near and far points"
         )
-    scale = float(weights @ (centred * (y - mean_y))) / spread
+    scale = _dot(weights * centred, y - mean_y) / spread
     return Line(scale, mean_y - scale * mean_x)
 
 
@@ -235,7 +235,12 @@ def _means(x: Column, y: Column, weights: Column) -> tuple[float, float]:
     total = float(weights.sum())
     if not total > 0:
         raise AlignmentError(f"all {len(weights)} weights are 0: nothing to fit")
-    return float(weights @ x) / total, float(weights @ y) / total
+    return _dot(weights, x) / total, _dot(weights, y) / total
+
+
+def _dot(a: Column, b: Column) -> float:
+    """Pairwise sum of products: the same on any number of threads, which the one of BLAS is not."""
+    return float(np.sum(a * b))
 
 
 # --------------------------------------------------------------------------------------------------------------- start
@@ -340,10 +345,10 @@ def _biweight(deviation: Column) -> Column:
 
 
 def _solve_scale(x: Column, y: Column, weights: Column) -> Line:
-    power = float(weights @ (x * x))
+    power = _dot(weights, x * x)
     if not power > 0:
         raise AlignmentError(f"no scale can be found: the {len(x)} values that agree with each other are 0")
-    return Line(float(weights @ (x * y)) / power, 0.0)
+    return Line(_dot(weights * x, y) / power, 0.0)
 
 
 # --------------------------------------------------------------------------------------------------------------- trust
@@ -357,7 +362,7 @@ def _slack(rows: _Rows, fitted: _Fitted) -> float:
     """
     squared = np.minimum((fitted.residuals / fitted.sigma / _TUKEY) ** 2, 1)
     slope = (1 - squared) * (1 - 5 * squared)
-    return float(rows.weights @ slope) / float(rows.weights @ fitted.tukey)
+    return _dot(rows.weights, slope) / _dot(rows.weights, fitted.tukey)
 
 
 def _affine_covariance(rows: _Rows, fitted: _Fitted, middle_x: float) -> Float64[np.ndarray, "2 2"]:
@@ -365,9 +370,12 @@ def _affine_covariance(rows: _Rows, fitted: _Fitted, middle_x: float) -> Float64
     robust = rows.weights * fitted.tukey
     mean_x, _ = _means(rows.x, rows.y, robust)
     centred = rows.x - mean_x
-    bread = _slack(rows, fitted) * np.array([robust @ (centred * centred), robust.sum()])
-    score = np.stack([centred, np.ones_like(centred)]) * (robust * fitted.residuals)
-    about_mean = score @ score.T / np.outer(bread, bread) * _correction(fitted, 2)
+    bread = _slack(rows, fitted) * np.array([_dot(robust, centred * centred), robust.sum()])
+    score = robust * fitted.residuals
+    slope = score * centred
+    cross = _dot(slope, score)
+    meat = np.array([[_dot(slope, slope), cross], [cross, _dot(score, score)]])
+    about_mean = meat / np.outer(bread, bread) * _correction(fitted, 2)
     to_origin = np.array([[1.0, 0.0], [-(mean_x + middle_x), 1.0]])
     covariance: Float64[np.ndarray, "2 2"] = to_origin @ about_mean @ to_origin.T
     return covariance
@@ -375,9 +383,9 @@ def _affine_covariance(rows: _Rows, fitted: _Fitted, middle_x: float) -> Float64
 
 def _scale_sigma(rows: _Rows, fitted: _Fitted) -> float:
     robust = rows.weights * fitted.tukey
-    bread = _slack(rows, fitted) * float(robust @ (rows.x * rows.x))
+    bread = _slack(rows, fitted) * _dot(robust, rows.x * rows.x)
     score = robust * fitted.residuals * rows.x
-    return float(np.sqrt(score @ score * _correction(fitted, 1))) / bread
+    return float(np.sqrt(_dot(score, score) * _correction(fitted, 1))) / bread
 
 
 def _correction(fitted: _Fitted, parameters: int) -> float:
@@ -400,7 +408,7 @@ def _require_support(rows: _Rows, fitted: _Fitted) -> None:
     """
     robust = rows.weights * fitted.tukey
     share = robust * (rows.x - _means(rows.x, rows.y, robust)[0]) ** 2
-    support = float(share.sum()) ** 2 / float(share @ share)
+    support = float(share.sum()) ** 2 / _dot(share, share)
     if support < _LEAST_SUPPORT:
         raise AlignmentError(
             f"scale and shift cannot be told apart: of {np.count_nonzero(robust)} values that agree with each other "
