@@ -154,7 +154,7 @@ def test_a_video_that_ends_too_early_is_used_as_far_as_it_goes(
 
 def test_a_start_after_the_end_is_said(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "short.mp4", ramp(10))
-    with pytest.raises(VideoError, match=r"no frame from 7 s on: choose an earlier --start"):
+    with pytest.raises(VideoError, match=r"no frame from 7 s on \(it lasts 0\.40 s\): choose an earlier --start"):
         list(open_source(clip, SamplingSettings(start=7)).frames())
 
 
@@ -240,6 +240,16 @@ def test_an_odd_size_keeps_its_last_row_and_column(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "odd.mkv", [rgb_frame(picture)], codec="ffv1", pix_fmt="yuv420p")
     assert np.mean(np.abs(first_picture(clip).astype(int) - picture)) < 3
     assert first_picture(clip)[-1, -1].astype(float) == pytest.approx([200, 200, 40], abs=6)
+
+
+def test_a_size_that_changes_on_the_way_is_undone(tmp_path: Path) -> None:
+    small = write_clip(tmp_path / "small.h264", [rgb_frame(quadrants())])
+    large = write_clip(tmp_path / "large.h264", [rgb_frame(quadrants(128, 96))])
+    both = tmp_path / "both.h264"
+    both.write_bytes(small.read_bytes() + large.read_bytes())
+    first, second = (frame.rgb.astype(float) for frame in open_source(both, ALL).frames())
+    assert first.shape == second.shape
+    assert np.median(np.abs(first - second)) < 6
 
 
 # --- time --------------------------------------------------------------------------------------------------------
@@ -524,6 +534,15 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         VideoWriter(tmp_path / "away" / "out.mp4", 64, 48, 25.0),
     ):
         pass
+
+
+@pytest.mark.parametrize("rate", [1 / 3600, 30000 / 1001, 240.0])
+def test_slow_and_fast_rates(tmp_path: Path, rate: float) -> None:
+    path = tmp_path / "out.mp4"
+    with VideoWriter(path, 64, 48, rate) as writer:
+        for number in range(4):
+            writer.write(quadrants(), number / rate)
+    assert times_of(path) == pytest.approx([number / rate for number in range(4)], abs=1e-4)
 
 
 def test_frames_can_be_written_as_they_come(tmp_path: Path) -> None:

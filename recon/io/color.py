@@ -1,8 +1,9 @@
 """Decoded frames of any pixel format, matrix, range and transfer -> 8-bit R'G'B' for a BT.709 display.
 
-Standard dynamic range goes through libswscale. Two of its paths are used: the fast one for 8-bit 4:2:0, right to about
-3 of 255 levels, and the accurate one (half a level) for everything else. Only the matrix (H.273 table 4) and the range
-are converted: primaries are taken for BT.709's, as players do.
+Standard dynamic range goes through libswscale. Two of its paths are used: for 8-bit 4:2:0 the fast one, which is up to
+3 of 255 levels off and one level too dark on average (the accurate one takes 20 times as long); for everything else
+the accurate one (half a level; one level for 10-bit full range). Only the matrix (H.273 table 4) and the range are
+converted: primaries are taken for BT.709's, as players do.
 
 High dynamic range (PQ or HLG, BT.2100) is mapped as follows, all in terms of light on the display:
 

@@ -2,7 +2,7 @@
 
 Frames come in display orientation (the display matrix is applied, mirroring included), with square pixels (the picture
 is widened or heightened, never shrunk), as 8-bit RGB (``recon.io.color`` says how), with the times of the container
-counted from the first frame.
+counted from the first frame. A stream whose size changes on the way keeps the size of its first frame.
 """
 
 import logging
@@ -115,7 +115,8 @@ class VideoSource:
                 yield Frame(index, time, picture)
                 index += 1
         if index == 0:
-            raise VideoError(f"{clip.path}: no frame from {sampling.start:g} s on: choose an earlier --start")
+            lasts = "" if clip.duration is None else f" (it lasts {clip.duration:.2f} s)"
+            raise VideoError(f"{clip.path}: no frame from {sampling.start:g} s on{lasts}: choose an earlier --start")
 
     def _timed(self) -> Generator[tuple[float, av.VideoFrame]]:
         """Frames and their times, from the key frame before ``start`` on where there is one to be found.
@@ -189,7 +190,7 @@ class VideoWriter:
             raise VideoError(f"{path}: a video is written as {', '.join(_MUXERS)}: choose one of these suffixes")
         self._path = path
         self._shape = (height, width, 3)
-        self._rate = Fraction(rate).limit_denominator(1001)
+        self._rate = Fraction(rate).limit_denominator(_CLOCK)
         self._latest: int | None = None
         self._stack = ExitStack()
 
