@@ -9,7 +9,7 @@ from recon.errors import AlignmentError
 from recon.fitting import MAX_ROWS, AffineFit, fit_affine
 from recon.types import Correspondences, DepthFrame, DepthMap, DisparityFrame
 
-_FAR_OVER_NEAR = 10.0
+_FAR_OVER_NEAR = 7.0
 """What the depths of a picture without any anchor may span, from the 2nd to the 98th percentile of disparity."""
 _VALUES_FOR_GAUGE = 10_000
 """Values of one map that take part in the choice of a gauge."""
@@ -61,9 +61,13 @@ def relative_gauge(disparities: Iterable[DepthMap]) -> tuple[float, float]:
     The scale is a mere unit: the median inverse depth becomes 1. The shift is not, it bends space: too small and a wall
     runs off to infinity, too large and everything becomes a relief. Networks of this kind (Depth Anything) are trained
     on inverse depth up to scale *and shift*, and their smallest value in a room means its far wall, not infinity; so
-    shift 0 is wrong wherever the far end is not the sky. What can be said for any scene without knowing it: the 2nd and
-    98th percentile of disparity are rarely more than a factor of 10 apart in depth. The shift is the smallest one, not
-    below 0, that keeps to this factor. It is one for the whole shot, so that the shot stays consistent in itself.
+    shift 0 is wrong wherever the far end is not the sky. What can be said of any scene is only that the 2nd and the
+    98th percentile of disparity are rarely very far apart in depth. The shift is the smallest one, not below 0, that
+    keeps them within a factor of 7; it is one for the whole shot, so that the shot stays consistent in itself.
+
+    Measured with Depth Anything V2 Small (280 px), mean relative error of depth after the best single factor, for a
+    room (7-Scenes), an office (HoloLens), a hospital (TartanAir) and a road (KITTI): .18, .18, .21, .21 with a factor
+    of 7; .12, .17, .25, .23 with 5; .24, .20, .18, .19 with 10; .28, .34, .34, .18 with shift 0.
 
     Args:
         disparities: some maps of the shot, evenly spread. Values of exactly 0 (the network's clip: sky) are left out.
