@@ -248,7 +248,8 @@ def _built(path: Path, spec: NetworkSpec) -> VideoDepthAnything:
     with torch.device("meta"):
         network = VideoDepthAnything(spec.size, temporal=any(_TEMPORAL in name for name in state))
     _check(path, state, network, spec)
-    network.load_weights({name: value.float() for name, value in state.items()})
+    # Copies of our own: how a file lies in memory would otherwise decide the last bits of every product.
+    network.load_weights({name: value.to(torch.float32, copy=True) for name, value in state.items()})
     return network.eval().requires_grad_(requires_grad=False)
 
 
