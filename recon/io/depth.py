@@ -273,16 +273,23 @@ class DepthFolder:
         """
         return self._row.maps(numbers)
 
-    def match(self, times: Sequence[float], times_by_name: Mapping[str, float] = _NO_NAMES) -> list[int]:
+    def match(
+        self,
+        times: Sequence[float],
+        times_by_name: Mapping[str, float] = _NO_NAMES,
+        every_time: Callable[[], Sequence[float]] | None = None,
+    ) -> list[int]:
         """The number of the map that belongs to each frame, before any work is done.
 
         By the recorded time, where recon wrote the maps or the stack has an array ``times``; else by the name of the
-        picture (frame-000005.color.jpg and frame-000005.depth.png), where names agree; else by order, one map for
-        each frame.
+        picture (frame-000005.color.jpg and frame-000005.depth.png), where names agree; else by order: one map for each
+        frame that is used, or one for each frame that there is.
 
         Args:
             times: time of every frame that is used, seconds.
             times_by_name: name of a picture up to its first dot -> seconds.
+            every_time: gives the times of all frames of the source, used or not; only called where order decides and
+                there are not as many maps as frames that are used.
 
         Raises:
             FormatError: a frame has no map, or there are as many maps as frames by no reading.
@@ -292,12 +299,18 @@ class DepthFolder:
         numbers = {name: number for number, name in enumerate(self._row.names)}
         if numbers.keys() & times_by_name.keys():
             return self._by_name(numbers, times, times_by_name)
-        if len(times) != len(self):
+        if len(times) == len(self):
+            return list(range(len(self)))
+        return self._by_order(times, every_time() if every_time is not None else times)
+
+    def _by_order(self, times: Sequence[float], every_time: Sequence[float]) -> list[int]:
+        if len(every_time) != len(self):
+            in_all = "" if len(every_time) == len(times) else f" that are used and {len(every_time)} in all"
             raise FormatError(
-                f"{self.path}: {len(self)} depth maps for {len(times)} frames: without times or the pictures' names"
-                " they go by order, one for each frame that is used"
+                f"{self.path}: {len(self)} depth maps for {len(times)} frames{in_all}: without times or the pictures'"
+                " names they go by order, one for each frame"
             )
-        return list(range(len(self)))
+        return [int(number) for number in np.searchsorted(np.array(every_time), np.array(times) - _TOLERANCE / 2)]
 
     def _by_time(self, known: Float64[np.ndarray, " n"], times: Float64[np.ndarray, " m"]) -> list[int]:
         between = (known[1:] + known[:-1]) / 2

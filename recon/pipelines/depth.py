@@ -1,9 +1,10 @@
 """Depth for every frame of a source: from a network, through the store, or from maps made elsewhere."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -11,8 +12,9 @@ from typing import Protocol, TypeVar
 from recon.io.depth import DepthFolder
 from recon.io.source import Source
 from recon.io.store import SUFFIX, DepthStore, ShotSpan, find_store
+from recon.io.video import open_source
 from recon.models import DisparityNetwork
-from recon.settings import DepthSettings, ShotSettings, StoreSettings
+from recon.settings import DepthSettings, SamplingSettings, ShotSettings, StoreSettings
 from recon.stages.disparity import infer
 from recon.stages.shots import split_shots
 from recon.streams import prefetched
@@ -70,6 +72,10 @@ class SettingsOfDepth(Protocol):
     """The sections that every command with depth has."""
 
     @property
+    def sampling(self) -> SamplingSettings:
+        """Which frames are used."""
+
+    @property
     def depth(self) -> DepthSettings:
         """The network, or the folder of maps."""
 
@@ -95,7 +101,8 @@ def depth_maps(
     cut_threshold = None if depth.compat == "vda" else settings.shots.cut_threshold
     if depth.depth is not None:
         folder = DepthFolder(depth.depth, scale=depth.depth_scale, quantity=depth.depth_kind)
-        yield matched_maps(source, folder, cut_threshold, observer), {"maps": str(depth.depth)}
+        every_time = partial(_every_time, source, settings.sampling.picture_rate)
+        yield matched_maps(source, folder, cut_threshold, observer, every_time), {"maps": str(depth.depth)}
         return
     from recon.models.choose import choose_network  # noqa: PLC0415 - torch, only where a network is wanted
 
@@ -178,8 +185,16 @@ class MatchedMaps:
             yield DepthEstimate(index, self.times[index], shots[index], values)
 
 
-def matched_maps(source: Source, folder: DepthFolder, cut_threshold: float | None, observer: Observer) -> MatchedMaps:
+def matched_maps(
+    source: Source,
+    folder: DepthFolder,
+    cut_threshold: float | None,
+    observer: Observer,
+    every_time: Callable[[], Sequence[float]] | None = None,
+) -> MatchedMaps:
     """Look through the frames once, for cuts and times, and match every frame with its map.
+
+    ``every_time`` gives the times of all frames of the source, for maps that were made before sampling.
 
     Raises:
         FormatError: a frame has no map.
@@ -189,8 +204,15 @@ def matched_maps(source: Source, folder: DepthFolder, cut_threshold: float | Non
         timeline = [(each.frame.time, each.shot) for each in in_shots(frames, cut_threshold)]
     times = [time for time, _shot in timeline]
     return MatchedMaps(
-        folder, times, folder.match(times, source.times_by_name), _spans(shot for _time, shot in timeline)
+        folder, times, folder.match(times, source.times_by_name, every_time), _spans(shot for _time, shot in timeline)
     )
+
+
+def _every_time(source: Source, picture_rate: float) -> list[float]:
+    """Times of all frames, whether they are used or not."""
+    whole = open_source(source.info.path, SamplingSettings(picture_rate=picture_rate))
+    with closing(whole.frames()) as frames:
+        return [frame.time for frame in frames]
 
 
 def _spans(shots: Iterable[int]) -> list[ShotSpan]:

@@ -1,0 +1,158 @@
+"""The command as a person meets it: help, one-line errors, exit codes, outputs that repeat."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scipy.spatial import cKDTree
+
+from recon.geometry import transform, unproject
+from recon.io.calibration import read_intrinsics
+from recon.io.cloud import read_ply
+from recon.io.depth import DepthFolder
+from recon.io.trajectory import read_trajectory
+
+ROOT = Path(__file__).parents[1]
+ROOM = ROOT / "samples" / "room"
+DEPTH, CAMERA = ["--depth", f"{ROOM}/depth"], ["--intrinsics", f"{ROOM}/intrinsics.json"]
+TRUTH = [*DEPTH, *CAMERA, "--trajectory", f"{ROOM}/trajectory.tum"]
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def recon(tmp_path: Path) -> Run:
+    """`recon ...` in an empty folder, without weights and without network."""
+    environment = {**os.environ, "COLUMNS": "100", "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    environment.pop("RECON_WEIGHTS", None)
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from recon_cli.cli import main; main()", *arguments]
+        return subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("command", ["", "pointcloud", "depth", "models"])
+def test_help_is_what_it_was(recon: Run, command: str, snapshot: object) -> None:
+    done = recon(*command.split(), "--help")
+    assert done.returncode == 0
+    assert done.stdout == snapshot
+
+
+def test_help_needs_no_torch_and_no_open3d() -> None:
+    """It comes at once: heavy packages are imported by the commands that need them."""
+    heavy = {"torch", "open3d", "numba", "scipy", "cv2"}
+    check = f"import sys, recon_cli.cli; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "says"),
+    [
+        (["pointcloud", "missing.mp4"], 1, "missing.mp4: no such file"),
+        (["pointcloud", f"{ROOT}/README.md"], 1, "README.md"),
+        (["pointcloud", f"{ROOM}/room.mp4", "-o", "cloud.obj"], 2, "must end in .ply"),
+        (["pointcloud", f"{ROOM}/room.mp4", "--strat", "3"], 2, "Did you mean --start?"),
+        (["pointcloud", f"{ROOM}/room.mp4", "--start", "-1"], 2, "--start: input should be greater than or equal to 0"),
+        (["pointcloud", f"{ROOM}/room.mp4", "--start", "3", "--end", "2"], 2, "--end (2 s) must come after --start"),
+        (["pointcloud", f"{ROOM}/room.mp4", "--start", "100"], 1, "100"),
+        (["pointcloud", f"{ROOM}/room.mp4", "--fov", "60", "--intrinsics", "x.json"], 2, "--fov and --intrinsics"),
+        (["pointcloud", f"{ROOM}/room.mp4", "--device", "abacus"], 1, "video_depth_anything_vits.pth"),
+        (["pointcloud", f"{ROOM}/room.mp4", "--model", "nonsense"], 2, "nonsense"),
+        (["pointcloud", f"{ROOM}/room.mp4", "--depth", "nowhere"], 1, "nowhere"),
+        (
+            ["pointcloud", f"{ROOM}/room.mp4", *DEPTH, "--trajectory", f"{ROOM}/README.md"],
+            1,
+            "README.md",
+        ),
+        (["pointcloud", f"{ROOM}/room.mp4", "--config", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["depth", f"{ROOM}/room.mp4"], 1, "hf download depth-anything/Video-Depth-Anything-Small"),
+        (["depth", f"{ROOM}/room.mp4", "-o", "depth.npz"], 2, "without an ending"),
+        (["depth"], 2, "VIDEO"),
+        (["paint", "x"], 2, "paint"),
+    ],
+)
+def test_bad_input_gets_one_clear_line(recon: Run, arguments: list[str], exit_code: int, says: str) -> None:
+    done = recon(*arguments)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("recon: error: ")]
+    assert (done.returncode, len(errors)) == (exit_code, 1), done.stderr
+    assert says in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_key_in_a_settings_file_is_named(recon: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("clean:\n  egde: 0.1\n")
+    done = recon("pointcloud", f"{ROOM}/room.mp4", "--config", str(tmp_path / "mine.yaml"))
+    assert done.returncode == 2
+    assert "mine.yaml" in done.stderr
+    assert "egde" in done.stderr
+
+
+def test_the_readme_command_gives_the_room(recon: Run, tmp_path: Path) -> None:
+    """The sample run is a ground-truth test: every fused point lies on a surface of the rendered room."""
+    done = recon("pointcloud", f"{ROOM}/room.mp4", *TRUTH, "-o", "room.ply")
+    assert done.returncode == 0, done.stderr
+    cloud = read_ply(tmp_path / "work" / "room.ply")
+    surface = _true_surface()
+    distance, _ = cKDTree(surface).query(cloud.points)
+    reached, _ = cKDTree(cloud.points).query(surface)
+    voxel = yaml.safe_load((tmp_path / "work" / "room.ply.yaml").read_text())["provenance"]["shots"][0]["voxel"]
+    assert np.quantile(distance, 0.99) < voxel
+    assert np.mean(reached < 2 * voxel) > 0.95
+    assert b"comment units: m\n" in (tmp_path / "work" / "room.ply").read_bytes()[:1000]
+
+
+def _true_surface() -> np.ndarray:
+    """Points of every tenth frame's exact depth, in the world."""
+    intrinsics = read_intrinsics(ROOM / "intrinsics.json")
+    depth = DepthFolder(ROOM / "depth", scale=1000.0)
+    poses = read_trajectory(ROOM / "trajectory.tum", times_by_name={}, rate=None).world_from_camera
+    views = [transform(poses[i], unproject(depth[i], intrinsics)).reshape(-1, 3) for i in range(0, len(poses), 10)]
+    return np.concatenate(views)
+
+
+def test_a_result_is_repeated_from_the_settings_beside_it(recon: Run, tmp_path: Path) -> None:
+    first = recon("pointcloud", f"{ROOM}/room.mp4", *TRUTH, "--every", "0.5", "--voxel", "0.03", "-o", "a.ply")
+    again = recon("pointcloud", f"{ROOM}/room.mp4", "--config", "a.ply.yaml", "-o", "b.ply")
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    work = tmp_path / "work"
+    assert (work / "a.ply").read_bytes() == (work / "b.ply").read_bytes()
+    settings = [yaml.safe_load((work / name).read_text()) for name in ("a.ply.yaml", "b.ply.yaml")]
+    assert settings[0]["fuse"] == settings[1]["fuse"] == {"voxel": 0.03}
+
+
+def test_what_the_user_has_is_not_overwritten(recon: Run, tmp_path: Path) -> None:
+    mine = tmp_path / "work" / "cloud.ply"
+    mine.write_text("precious")
+    refused = recon("pointcloud", f"{ROOM}/room.mp4", *TRUTH, "--every", "1", "-o", "cloud.ply")
+    assert refused.returncode == 2
+    assert "--overwrite" in refused.stderr
+    assert mine.read_text() == "precious"
+    forced = recon("pointcloud", f"{ROOM}/room.mp4", *TRUTH, "--every", "1", "-o", "cloud.ply", "--overwrite")
+    assert forced.returncode == 0, forced.stderr
+    assert len(read_ply(mine)) > 1000
+
+
+def test_depth_maps_are_converted(recon: Run, tmp_path: Path) -> None:
+    done = recon("depth", f"{ROOM}/room.mp4", *DEPTH, "--every", "1", "--format", "ffv1", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    written, truth = DepthFolder(tmp_path / "work" / "out", scale=1.0), DepthFolder(ROOM / "depth", scale=1000.0)
+    assert len(written) == 3
+    assert np.abs(written[1] - truth[20]).max() < 1e-3
+    assert (tmp_path / "work" / "out.preview.mp4").stat().st_size > 1000
+
+
+def test_models_says_how_to_get_what_is_missing(recon: Run) -> None:
+    done = recon("models")
+    assert done.returncode == 0
+    assert "hf download depth-anything/Video-Depth-Anything-Small video_depth_anything_vits.pth" in done.stdout
+    assert "CC-BY-NC-4.0" in done.stdout

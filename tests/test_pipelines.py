@@ -1,0 +1,180 @@
+"""The compositions, on a rendered room and a network that knows the truth up to scale and shift."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scenes import TrueDisparityNetwork
+
+from recon.errors import StoreError, TrajectoryError
+from recon.io.cloud import read_ply
+from recon.io.depth import DepthFolder
+from recon.io.store import StoredDepth
+from recon.io.video import open_source
+from recon.settings import SamplingSettings
+from recon_cli.cli import run
+
+ROOT = Path(__file__).parents[1]
+ROOM = ROOT / "samples" / "room"
+
+
+@pytest.fixture(scope="module")
+def views() -> list[tuple[np.ndarray, np.ndarray]]:
+    """The sample's frames as decoded, with their exact depth."""
+    depth = DepthFolder(ROOM / "depth", scale=1000.0)
+    frames = open_source(ROOM / "room.mp4", SamplingSettings()).frames()
+    return [(frame.rgb, depth[frame.index]) for frame in frames]
+
+
+class Counting(TrueDisparityNetwork):
+    """Counts its passes."""
+
+    decodes = 0
+
+    def decode(self, features: Sequence[bytes], size: tuple[int, int]) -> np.ndarray:
+        Counting.decodes += 1
+        return super().decode(features, size)
+
+
+@pytest.fixture
+def network(views: list[tuple[np.ndarray, np.ndarray]], monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
+    """`--model auto` finds the network that knows the truth."""
+    Counting.decodes = 0
+    monkeypatch.setattr("recon.models.choose.choose_network", lambda *_args, **_kwargs: Counting(views))
+    monkeypatch.setattr("recon.models.choose.choose_metric", lambda *_args, **_kwargs: None)
+    return Counting
+
+
+def pointcloud(output: Path, *options: str) -> int:
+    return run(["pointcloud", str(ROOM / "room.mp4"), "-o", str(output), "-q", *options])
+
+
+POSES = ("--trajectory", str(ROOM / "trajectory.tum"))
+CAMERA = ("--intrinsics", str(ROOM / "intrinsics.json"))
+FIRST = ("--first-frame-depth", str(ROOM / "depth" / "000000.png"))
+
+
+@pytest.mark.usefixtures("network")
+def test_one_metric_depth_map_makes_the_whole_run_metric(tmp_path: Path) -> None:
+    """The seed method: scale and shift from the first frame, applied to all, give the room at its true size."""
+    assert pointcloud(tmp_path / "given.ply", "--depth", str(ROOM / "depth"), *POSES, *CAMERA, "--voxel", "0.02") == 0
+    assert pointcloud(tmp_path / "cloud.ply", *POSES, *CAMERA, *FIRST, "--voxel", "0.02") == 0
+    truth, cloud = read_ply(tmp_path / "given.ply"), read_ply(tmp_path / "cloud.ply")
+    assert len(cloud) == pytest.approx(len(truth), rel=0.02)
+    low, high = np.percentile(cloud.points, [1, 99], axis=0)
+    true_low, true_high = np.percentile(truth.points, [1, 99], axis=0)
+    np.testing.assert_allclose(high - low, true_high - true_low, rtol=0.01)
+    assert b"comment units: m\n" in (tmp_path / "cloud.ply").read_bytes()[:800]
+
+
+@pytest.mark.usefixtures("network")
+def test_without_an_anchor_units_are_relative_and_it_is_said(tmp_path: Path) -> None:
+    assert pointcloud(tmp_path / "cloud.ply", *CAMERA) == 0
+    assert b"relative units (not metres)" in (tmp_path / "cloud.ply").read_bytes()[:800]
+    assert "units: relative" in (tmp_path / "cloud.ply.yaml").read_text()
+
+
+@pytest.mark.usefixtures("network")
+def test_relative_depth_and_metric_poses_do_not_mix(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert pointcloud(tmp_path / "cloud.ply", *CAMERA, *POSES) == TrajectoryError.exit_code
+    assert "the poses are in m, the depth in relative units" in capfd.readouterr().err
+    assert not (tmp_path / "cloud.ply").exists()
+
+
+@pytest.mark.usefixtures("network")
+def test_poses_are_estimated_where_none_are_given(tmp_path: Path) -> None:
+    """Up to the first camera's frame, the estimated run gives the cloud of the given poses."""
+    assert pointcloud(tmp_path / "estimated.ply", *CAMERA, *FIRST, "--voxel", "0.03") == 0
+    assert pointcloud(tmp_path / "given.ply", *CAMERA, *FIRST, *POSES, "--voxel", "0.03") == 0
+    estimated, given = read_ply(tmp_path / "estimated.ply"), read_ply(tmp_path / "given.ply")
+    assert not (tmp_path / "estimated.2.ply").exists()
+    assert len(estimated) == pytest.approx(len(given), rel=0.15)
+
+
+def test_a_second_command_needs_no_network_pass(network: type[Counting], tmp_path: Path) -> None:
+    assert pointcloud(tmp_path / "a.ply", *CAMERA, *FIRST, *POSES) == 0
+    passes = network.decodes
+    assert passes > 0
+    assert pointcloud(tmp_path / "a.ply", *CAMERA, *FIRST, *POSES, "--voxel", "0.05") == 0
+    assert pointcloud(tmp_path / "b.ply", *CAMERA, *FIRST, "--static") == 0
+    assert run(["depth", str(ROOM / "room.mp4"), "-o", str(tmp_path / "maps"), "-q"]) == 0
+    assert network.decodes == passes
+    assert [path.name for path in tmp_path.glob("*.recon")] == ["a.ply.recon"]
+
+
+@pytest.mark.usefixtures("network")
+def test_a_store_of_other_settings_is_refused_until_fresh(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert pointcloud(tmp_path / "a.ply", *CAMERA) == 0
+    assert pointcloud(tmp_path / "a.ply", *CAMERA, "--every", "0.2") == StoreError.exit_code
+    assert "period" in capfd.readouterr().err
+    assert pointcloud(tmp_path / "a.ply", *CAMERA, "--every", "0.2", "--fresh") == 0
+
+
+def test_a_static_camera_and_one_picture(network: type[Counting], tmp_path: Path) -> None:
+    assert pointcloud(tmp_path / "still.ply", *CAMERA, *FIRST, "--static", "--end", "0.01") == 0
+    cloud = read_ply(tmp_path / "still.ply")
+    assert network.decodes == 1
+    assert cloud.points[:, 1].min() > 0.3, "everything lies before the camera, which looks along +y in the file"
+
+
+KILLED = """
+import sys; sys.path[:0] = [{tests!r}, {samples!r}]
+import time
+import recon.models.choose as choose
+from test_pipelines import Counting, ROOM
+from recon.io.depth import DepthFolder
+from recon.io.video import open_source
+from recon.settings import SamplingSettings
+from recon_cli.cli import main
+
+class Slow(Counting):
+    def decode(self, features, size):
+        time.sleep({delay})
+        return super().decode(features, size)
+
+depth = DepthFolder(ROOM / "depth", scale=1000.0)
+views = [(f.rgb, depth[f.index]) for f in open_source(ROOM / "room.mp4", SamplingSettings()).frames()]
+choose.choose_network = lambda *a, **k: Slow(views)
+choose.choose_metric = lambda *a, **k: None
+sys.argv = ["recon", "pointcloud", str(ROOM / "room.mp4"), "-o", {output!r}, "--fov", "60"]
+main()
+"""
+
+
+def _started(output: Path, delay: float) -> subprocess.Popen[str]:
+    tests = str(Path(__file__).parent)
+    program = KILLED.format(tests=tests, samples=str(ROOT / "samples"), delay=delay, output=str(output))
+    return subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "lock"}
+
+
+@pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not(tmp_path: Path, sent: signal.Signals, exit_code: int) -> None:
+    stopped, whole = tmp_path / "stopped.ply", tmp_path / "whole" / "stopped.ply"
+    process = _started(stopped, delay=2.0)
+    store = stopped.with_name("stopped.ply.recon")
+    for _ in range(600):
+        if list(store.glob("segment-*.json")):
+            break
+        time.sleep(0.1)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == exit_code, errors
+    assert not StoredDepth.read(store).complete
+    assert not stopped.exists()
+    for output in (stopped, whole):
+        output.parent.mkdir(exist_ok=True)
+        process = _started(output, delay=0.0)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    assert _content(store) == _content(whole.with_name("stopped.ply.recon"))
+    assert stopped.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob("*.partial"))
