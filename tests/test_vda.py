@@ -81,7 +81,7 @@ def test_the_bounds_of_memory_do_not_change_the_maps(
 ) -> None:
     vectors = np.load(seeded.PARITY / "vda_vits.npz")
     monkeypatch.setattr(head, "TEMPORAL_ELEMENTS", 40_000)
-    monkeypatch.setattr(head, "REFINED_TOGETHER", 1)
+    monkeypatch.setattr(head, "REFINED_TOGETHER_ON_CPU", 3)
     _assert_same(small, vectors["forward0_in"], vectors["forward0_out"])
 
 

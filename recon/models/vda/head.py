@@ -18,6 +18,9 @@ from recon.models.vda.encoder import PATCH
 REFINED_TOGETHER = 4
 """Frames that go through the high resolutions at once: it bounds the memory, nothing else."""
 
+REFINED_TOGETHER_ON_CPU = 1
+"""One frame stays nearer to the caches: a fifth faster than four, measured at 280 x 504."""
+
 TEMPORAL_ELEMENTS = 1 << 24
 """Numbers in the widest layer of a temporal module at once: it bounds the memory, nothing else."""
 
@@ -57,9 +60,10 @@ class Head(nn.Module):
             frames: consecutive pictures that are one clip.
         """
         path = self.across_frames(torch.stack(tuple(levels[2])), torch.stack(tuple(levels[3])), grid, frames)
+        together = REFINED_TOGETHER_ON_CPU if path.is_cpu else REFINED_TOGETHER
         maps = []
-        for start in range(0, len(path), REFINED_TOGETHER):
-            part = slice(start, start + REFINED_TOGETHER)
+        for start in range(0, len(path), together):
+            part = slice(start, start + together)
             shallow = [torch.stack(tuple(level[part])) for level in levels[:2]]
             maps.append(self.each_frame(path[part], shallow[0], shallow[1], grid))
         return torch.cat(maps)
