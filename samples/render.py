@@ -11,23 +11,20 @@ its pictures a little with that of OpenCV (letters).
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from furnished import hand_held, room
 from raycast import render
 from scipy.spatial.transform import Rotation
 
-from recon.io.files import whole_file, whole_folder
+from recon.io.files import whole_folder
+from recon.io.video import VideoWriter
 from recon.types import CameraTrajectory, DepthMap, Intrinsics, Picture
 
 CAMERA = Intrinsics.from_fov(65.0, 384, 288)
-FRAMES, RATE = 60, 20
-BT709 = 1
-"""ITU-T H.273: the number of BT.709 as primaries, transfer characteristics and matrix."""
+FRAMES, RATE = 60, 20.0
 
 
 def sample_walk() -> CameraTrajectory:
@@ -36,21 +33,10 @@ def sample_walk() -> CameraTrajectory:
 
 
 def write_video(path: Path, pictures: Iterable[Picture]) -> None:
-    """H.264, yuv420p, BT.709, limited range; frame i has the time i / RATE."""
-    with av.open(path, "w", format="mp4") as container:
-        # One thread: the encoder's output depends on their number.
-        options = {"crf": "15", "preset": "veryslow", "threads": "1"}
-        stream = container.add_stream("libx264", rate=RATE, options=options)
-        stream.width, stream.height, stream.pix_fmt = CAMERA.width, CAMERA.height, "yuv420p"
-        stream.time_base = Fraction(1, RATE)
-        codec = stream.codec_context
-        codec.color_primaries = codec.color_trc = codec.colorspace = BT709
-        codec.color_range = av.video.reformatter.ColorRange.MPEG
+    """H.264, BT.709; frame i has the time i / RATE."""
+    with VideoWriter(path, CAMERA.width, CAMERA.height, RATE) as video:
         for number, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p", dst_colorspace="ITU709")
-            frame.pts, frame.time_base = number, stream.time_base
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            video.write(picture, number / RATE)
 
 
 def write_depth(path: Path, depth: DepthMap) -> None:
@@ -87,8 +73,8 @@ def main(target: Path) -> None:
     """Write the sample's files into a folder; its README.md is kept by hand."""
     walk = sample_walk()
     target.mkdir(parents=True, exist_ok=True)
-    with whole_folder(target / "depth") as depth, whole_file(target / "room.mp4") as video:
-        write_video(video, views_with_depth_kept(depth, walk))
+    with whole_folder(target / "depth") as depth:
+        write_video(target / "room.mp4", views_with_depth_kept(depth, walk))
     write_trajectory(target / "trajectory.tum", walk)
     write_intrinsics(target / "intrinsics.json", CAMERA)
 
