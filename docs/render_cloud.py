@@ -3,7 +3,7 @@
     python docs/render_cloud.py cloud.ply cloud.png
     python docs/render_cloud.py cloud.ply cloud.png --up -y --azimuth 160 --elevation 20
 
-Points are splatted nearest first wins (a z-buffer in numpy) in perspective, framed so that all but the farthest stray
+Points are splatted in perspective, the nearest wins (a z-buffer in numpy), framed so that all but the farthest stray
 points are seen, on a light ground.
 """
 
@@ -58,9 +58,7 @@ def framed(points: np.ndarray, width: int, height: int, *, zoom: float) -> tuple
     return moved, focal * zoom
 
 
-def splat(
-    points: np.ndarray, colors: np.ndarray, focal: float, size: tuple[int, int], radius: int
-) -> np.ndarray:
+def splat(points: np.ndarray, colors: np.ndarray, focal: float, size: tuple[int, int], radius: int) -> np.ndarray:
     """The picture (h, w, 3) of points in the camera's frame; each covers (2 radius + 1)^2 pixels, the nearest wins."""
     height, width = size
     in_front = points[:, 2] > 1e-6
@@ -110,7 +108,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--azimuth", type=float, default=0.0, help="degrees to the right of the axis ahead")
     parser.add_argument("--elevation", type=float, default=25.0, help="degrees above the horizon")
     parser.add_argument("--zoom", type=float, default=1.0, help="magnification (default 1: all is seen)")
-    parser.add_argument("--radius", type=int, default=1, help="of a splat, in pixels of the doubled picture (default 1)")
+    parser.add_argument("--radius", type=int, default=1, help="of a splat, in half pixels (default 1)")
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=800)
     return parser.parse_args(words)

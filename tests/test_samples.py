@@ -124,5 +124,6 @@ def test_the_writers_write_what_is_there(tmp_path: Path) -> None:
     assert [frame.time for frame in again] == pytest.approx([frame.time for frame in frames()[:5]])
     for one, other in zip(again, frames()[:5], strict=True):
         difference = one.rgb.astype(int) - other.rgb
-        assert (np.abs(difference.mean(axis=(0, 1))) < 0.5).all()  # the matrix and range of the colours are right
+        # The fast reader truncates, by 1.5 at most; a wrong range or matrix of colours would be far beyond that.
+        assert (np.abs(difference.mean(axis=(0, 1))) < 1.6).all()
         assert np.abs(difference).mean() < 3  # compressed twice
