@@ -19,6 +19,8 @@ FEATURES = 1000
 """Features that are kept of a picture."""
 WORKING_SIZE = 640
 """Longer side of the picture in which features are found, pixels."""
+PATCH = 31
+"""Pixels that ORB describes around a feature, in its level of the pyramid."""
 RATIO = 0.85
 """A match counts if the second best is so much worse (Lowe, IJCV 2004, section 7.1)."""
 KEY_FRAMES = 6
@@ -89,7 +91,7 @@ def track(
         key_frame = _key_frame(first, features, intrinsics, np.eye(4))
         if len(key_frame.points) < LEAST_FEATURES:
             if blank == 0:
-                logger.warning("%s: too little texture to find the camera; left out until there is", _name(first.frame))
+                logger.warning("%s: too few features of known depth to begin at; left out", _name(first.frame))
             blank += 1
             continue
         blank = 0
@@ -218,11 +220,12 @@ def _features(picture: Picture) -> _Features:
     reduced = np.maximum(1, np.rint(size * min(1.0, WORKING_SIZE / size.max()))).astype(int)
     if (reduced < size).any():
         grey = cv2.resize(grey, reduced.tolist(), interpolation=cv2.INTER_AREA)
-    found, bits = cv2.ORB.create(FEATURES, fastThreshold=10).detectAndCompute(grey, None)
+    found, bits = cv2.ORB.create(FEATURES, patchSize=PATCH, fastThreshold=10).detectAndCompute(grey, None)
     if not found:
         return _Features(np.zeros((0, 2)), np.zeros((0, 256), np.float32))
-    # OpenCV's centre of the first pixel is (0, 0), ours is (0.5, 0.5)
-    pixels = (np.asarray(cv2.KeyPoint.convert(found), np.float64) + 0.5) * (size / reduced)
+    # ORB multiplies the pixel number in a level of its pyramid by the level's scale; its centre is half such a pixel on
+    scale = np.array([[key_point.size for key_point in found]]).T / PATCH
+    pixels = (np.asarray(cv2.KeyPoint.convert(found), np.float64) + 0.5 * scale) * (size / reduced)
     signs = np.unpackbits(np.asarray(bits, np.uint8), axis=1).astype(np.float32) * 2 - 1
     return _Features(pixels, signs / 16)
 
