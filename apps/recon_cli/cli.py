@@ -16,7 +16,12 @@ from recon_cli.pointcloud import pointcloud
 
 BAD_OPTIONS, INTERRUPTED = 2, 130
 
-app = App(name="recon", version=__version__, help="From an ordinary video to consistent depth and metric 3D.")
+app = App(
+    name="recon",
+    version=__version__,
+    help="From an ordinary video to consistent depth and metric 3D.",
+    result_action="return_value",
+)
 app.command(pointcloud)
 app.command(depth)
 app.command(models)

@@ -8,7 +8,7 @@ import numpy as np
 from recon.io.depth_writer import MapSpec, depth_writer, png_scale
 from recon.io.preview import colorize, robust_range
 from recon.io.source import Source
-from recon.io.store import ShotSpan
+from recon.io.store import ShotSpan, StoredDepth
 from recon.io.video import VideoWriter
 from recon.pipelines.depth import DepthMaps, Observer
 from recon.pipelines.metres import disparity_of, probes
@@ -40,7 +40,9 @@ def write_maps(source: Source, maps: DepthMaps, folder: Path, settings: DepthMap
 
 
 def value_range(maps: DepthMaps) -> tuple[float, float]:
-    """The least and the greatest value of all maps; (0, 0) if nothing is known."""
+    """The least and the greatest value of all maps; (0, 0) if nothing is known. A store knows them already."""
+    if isinstance(maps, StoredDepth):
+        return maps.value_range
     low, high = np.inf, -np.inf
     for estimate in maps.estimates():
         low = min(low, float(np.fmin.reduce(estimate.values, axis=None, initial=np.inf)))
@@ -49,13 +51,13 @@ def value_range(maps: DepthMaps) -> tuple[float, float]:
 
 
 def write_preview(source: Source, maps: DepthMaps, path: Path, observer: Observer) -> None:
-    """Write a video of the maps in colour: near is warm, far is cold."""
+    """Write a video of the maps in colour, at their own size: near is warm, far is cold."""
     whole = ShotSpan(0, 0, maps.frame_count)
     far, near = robust_range(disparity_of(probe.values, maps.quantity) for probe in probes(maps, whole))
-    width, height = source.info.width, source.info.height
+    height, width = next(maps.estimates()).values.shape
     with VideoWriter(path, width, height, source.info.rate or PLAYED_RATE) as video:
         for estimate in observer.watch(maps.estimates(), "preview", maps.frame_count):
-            disparity = at_size(disparity_of(estimate.values, maps.quantity), height, width)
+            disparity = disparity_of(estimate.values, maps.quantity)
             video.write(colorize(disparity, far, near), estimate.time)
 
 

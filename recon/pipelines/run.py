@@ -113,8 +113,8 @@ class Reconstruction:
 
 
 def _told(gauge: Gauge) -> str:
-    sigma = "" if gauge.fit is None else f", scale +- {100 * gauge.fit.scale_sigma / gauge.scale:.1f} %"
-    return f"{UNIT_NAMES[gauge.units]} ({gauge.origin}{sigma})"
+    agreed = "" if gauge.fit is None else f", {gauge.fit.inlier_ratio:.0%} of {gauge.fit.count} places agree"
+    return f"{UNIT_NAMES[gauge.units]} ({gauge.origin}{agreed})"
 
 
 def _facts(plan: ShotPlan) -> dict[str, object]:
@@ -122,7 +122,6 @@ def _facts(plan: ShotPlan) -> dict[str, object]:
     facts: dict[str, object] = {"units": gauge.units, "origin": gauge.origin}
     facts |= {"scale": gauge.scale, "shift": gauge.shift, "far": plan.far, "voxel": plan.voxel}
     if gauge.fit is not None:
-        facts |= {"scale_sigma": gauge.fit.scale_sigma, "shift_sigma": gauge.fit.shift_sigma}
         facts |= {"inlier_ratio": gauge.fit.inlier_ratio, "residual_mad": gauge.fit.residual_mad}
         facts |= {"correspondences": gauge.fit.count}
     return facts

@@ -189,6 +189,7 @@ class _Shot(Generic[Features]):
     def __init__(self, network: DisparityNetwork[Features], start: Checkpoint, *, compat: bool) -> None:
         self.window = start.window
         self._network, self._shot, self._compat = network, start.shot, compat
+        self._warned = False
         self._seam = Seam.of(start.arrays) if start.window else None
         self._done = _frames_done(start.window)
         self._held: dict[int, Features] = {}
@@ -226,9 +227,18 @@ class _Shot(Generic[Features]):
         try:
             return robust_fit(seen, known)
         except AlignmentError as error:
-            frame = self._waiting[0].index
-            logger.warning("frame %d: the next window keeps its own scale and matches the mean (%s)", frame, error)
+            self._warn(error)
             return Line(1.0, float(np.mean(known, dtype=np.float64) - np.mean(seen, dtype=np.float64)))
+
+    def _warn(self, error: AlignmentError) -> None:
+        """Once for a shot: a film that is black for an hour has 5000 such windows."""
+        logger.log(
+            logging.DEBUG if self._warned else logging.WARNING,
+            "frame %d: the window keeps its own scale and matches the mean (%s); so will others like it in this shot",
+            self._waiting[0].index,
+            error,
+        )
+        self._warned = True
 
 
 def _single_pictures(

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 import cv2
+import numpy as np
+from jaxtyping import UInt8
 
 from recon.errors import StoreError
 from recon.types import DepthEstimate, Frame, Picture, ShotFrame
@@ -26,10 +28,16 @@ def paired(frames: Iterable[Frame], estimates: Iterable[DepthEstimate]) -> Itera
         yield ShotFrame(small, estimate.shot), estimate
 
 
-def resized(rgb: Picture, width: int, height: int) -> Picture:
-    """The picture at another size: means of areas when shrinking, bilinear when enlarging."""
+def resized(rgb: Picture, width: int, height: int) -> UInt8[np.ndarray, "rows columns 3"]:
+    """The picture at another size: means of whole blocks as far as they fit, then bilinear.
+
+    OpenCV's own mean of areas of broken size is ten times slower, and hardly better for what is left (less than half).
+    """
+    rows, columns = rgb.shape[:2]
+    block = min(rows // height, columns // width)
+    if block > 1 and rows % block == columns % block == 0:
+        rgb = cv2.resize(rgb, (columns // block, rows // block), interpolation=cv2.INTER_AREA)
     if rgb.shape[:2] == (height, width):
         return rgb
-    shrinks = width <= rgb.shape[1] and height <= rgb.shape[0]
-    small: Picture = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    small: UInt8[np.ndarray, "rows columns 3"] = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
     return small

@@ -1,0 +1,42 @@
+"""`recon` with a network that costs nothing, in a process of its own that says how much memory it took.
+
+python tests/stand_in.py depth video.mp4 -o out ...
+"""
+
+import resource
+import sys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+import recon.models.choose
+from recon.models import Quantity
+from recon.types import Picture
+from recon_cli.cli import run
+
+
+class Brightness:
+    """A ``DisparityNetwork`` for windows of 32 frames: what is bright is near."""
+
+    quantity: Quantity = "disparity"
+    window = 32
+    batch = 4
+    identity = {"name": "brightness"}  # noqa: RUF012 - a constant
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        return height // 15, width // 15
+
+    def encode(self, pictures: Sequence[Picture]) -> list[Float32[np.ndarray, "h w"]]:
+        return [picture[7::15, 7::15].mean(axis=2, dtype=np.float32) for picture in pictures]
+
+    def decode(self, features: Sequence[np.ndarray], size: tuple[int, int]) -> Float32[np.ndarray, "t h w"]:
+        return np.stack([cv2.resize(feature, size[::-1]) for feature in features]) + np.float32(1)
+
+
+if __name__ == "__main__":
+    recon.models.choose.choose_network = lambda *_args, **_kwargs: Brightness()
+    exit_code = run(sys.argv[1:])
+    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
+    sys.exit(exit_code)
