@@ -381,9 +381,10 @@ def test_a_film_may_fade_in_from_black() -> None:
 def test_what_does_not_determine_a_scale_keeps_it_and_is_logged(
     toy: Toy, logged: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.DEBUG, "recon"):
         maps = maps_of(infer(film(70), toy))
     assert [record.getMessage().split(":")[0] for record in caplog.records] == logged
+    assert [record.levelname for record in caplog.records] == ["WARNING", "DEBUG"][: len(logged)], "one line a shot"
     means = maps.mean(axis=(1, 2))
     assert np.abs(np.diff(means)).max() < 0.15, "no jump where windows meet"
     assert means.min() > 0.5, "no black frames"
