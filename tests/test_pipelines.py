@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import SHARED
 from scenes import TrueDisparityNetwork
+from stand_in import Brightness
 
 from recon.errors import StoreError, TrajectoryError
 from recon.io.cloud import read_ply
@@ -178,3 +180,42 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not(tmp_path: Path, sent: s
     assert _content(store) == _content(whole.with_name("stopped.ply.recon"))
     assert stopped.read_bytes() == whole.read_bytes()
     assert not list(tmp_path.glob("*.partial"))
+
+
+CLIPS = sorted((SHARED / "data" / "videos_a").glob("*.*")) if SHARED.is_dir() else []
+CLIPS = [clip for clip in CLIPS if clip.suffix.lower() in {".mp4", ".mov", ".mkv", ".avi", ".webm"}]
+REFUSED = {"sample_audio_only_15s.mp4": "no video"}
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.name)
+def test_odd_videos_run_or_end_in_one_clear_line(
+    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rotated, mirrored, HDR, VFR, truncated, tiny, odd-sized: depth and a cloud, or the reason why not."""
+    monkeypatch.setattr("recon.models.choose.choose_network", lambda *_args, **_kwargs: Brightness())
+    monkeypatch.setattr("recon.models.choose.choose_metric", lambda *_args, **_kwargs: None)
+    few = ["--end", "1", "--fps", "8"]
+    maps = run(["depth", str(clip), "-o", str(tmp_path / "maps"), "--resolution", "network", *few])
+    cloud = run(["pointcloud", str(clip), "-o", str(tmp_path / "cloud.ply"), "--static", *few])
+    said = capfd.readouterr().err
+    errors = [line for line in said.splitlines() if line.startswith("recon: error: ")]
+    assert "Traceback" not in said
+    if clip.name in REFUSED:
+        assert (maps, cloud) == (1, 1)
+        assert all(clip.name in line and REFUSED[clip.name] in line for line in errors)
+    else:
+        assert (maps, cloud, errors) == (0, 0, [])
+        assert len(DepthFolder(tmp_path / "maps", scale=1.0)) >= 1
+        assert len(read_ply(tmp_path / "cloud.ply")) > 0
+        assert [path.name for path in tmp_path.glob("*.recon")] == ["maps.recon"], "the second command reuses the depth"
+
+
+def test_a_truncated_video_gives_its_good_frames_and_says_so(
+    shared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recon.models.choose.choose_network", lambda *_args, **_kwargs: Brightness())
+    clip = shared / "data" / "videos_a" / "corrupted.mp4"
+    with caplog.at_level(logging.WARNING, "recon"):
+        assert run(["depth", str(clip), "-o", str(tmp_path / "maps"), "--resolution", "network"]) == 0
+    assert len(DepthFolder(tmp_path / "maps", scale=1.0)) == 28
+    assert any("corrupted.mp4" in record.getMessage() and "28" in record.getMessage() for record in caplog.records)
