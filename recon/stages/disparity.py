@@ -40,7 +40,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from recon.errors import AlignmentError
-from recon.fitting import fit_affine
+from recon.fitting import AffineFit, fit_affine
 from recon.models import DisparityNetwork, Features
 from recon.streams import batched
 from recon.types import Checkpoint, Chunk, DepthEstimate, DepthMap, ShotFrame
@@ -323,14 +323,15 @@ def robust_fit(seen: Maps, known: Maps) -> Line:
     stride = max(1, round((height * width / PIXELS_FITTED) ** 0.5))
     thin = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
     x, y = seen[thin], known[thin]
-    fits, problems = [], []
+    fits: list[AffineFit] = []
+    problems: list[str] = []
     for part in (slice(0, 1), slice(1, None)):
         try:
             fits.append(fit_affine(x[part].ravel(), y[part].ravel()))
         except AlignmentError as error:
-            problems.append(error)
+            problems.append(str(error))  # not the error: its traceback would keep these maps alive in a cycle
     if not fits:
-        raise problems[-1]
+        raise AlignmentError(problems[-1])
     return Line(float(np.mean([fit.scale for fit in fits])), float(np.mean([fit.shift for fit in fits])))
 
 

@@ -47,9 +47,8 @@ class _Look:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A frame in the sliding window."""
+    """What is remembered of a frame in the sliding window; the picture itself only until the frame is passed on."""
 
-    frame: Frame
     look: _Look
     change: float
     """How different it is from its predecessor, 0 to 1; 0 for the first."""
@@ -77,31 +76,31 @@ def split_shots(frames: Iterable[Frame], *, threshold: float) -> Iterator[ShotFr
 
 def _numbered(frames: Iterable[Frame], threshold: float) -> Iterator[ShotFrame]:
     shot = 0
-    for before, after in _moments(_seen(frames)):
+    for frame, before, after in _moments(_seen(frames)):
         if before and _cuts(before, after, threshold):
             shot += 1
-        yield ShotFrame(after[0].frame, shot)
+        yield ShotFrame(frame, shot)
 
 
-def _seen(frames: Iterable[Frame]) -> Iterator[_Seen]:
+def _seen(frames: Iterable[Frame]) -> Iterator[tuple[Frame, _Seen]]:
     last: _Look | None = None
     for frame in frames:
         look = _look(frame.rgb)
-        yield _Seen(frame, look, _difference(last, look) if last else 0.0)
+        yield frame, _Seen(look, _difference(last, look) if last else 0.0)
         last = look
 
 
-def _moments(seen: Iterable[_Seen]) -> Iterator[tuple[list[_Seen], list[_Seen]]]:
-    """For each frame: ``FLASH + 1`` frames before it, and it with ``FLASH`` frames after it; fewer at the ends."""
+def _moments(seen: Iterable[tuple[Frame, _Seen]]) -> Iterator[tuple[Frame, list[_Seen], list[_Seen]]]:
+    """Each frame, ``FLASH + 1`` frames before it, and it with ``FLASH`` frames after it; fewer at the ends."""
     before: deque[_Seen] = deque(maxlen=FLASH + 1)
-    after: deque[_Seen | None] = deque()
+    coming: deque[tuple[Frame, _Seen]] = deque()
     for item in chain(seen, repeat(None, FLASH)):
-        after.append(item)
-        if len(after) > FLASH and after[0] is not None:
-            yield list(before), [coming for coming in after if coming is not None]
-            before.append(after[0])
-        if len(after) > FLASH:
-            after.popleft()
+        if item is not None:
+            coming.append(item)
+        if len(coming) > FLASH or (item is None and coming):
+            frame, here = coming.popleft()
+            yield frame, list(before), [here, *(after for _frame, after in coming)]
+            before.append(here)
 
 
 def _cuts(before: list[_Seen], after: list[_Seen], threshold: float) -> bool:
