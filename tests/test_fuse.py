@@ -258,9 +258,10 @@ def test_normals_of_a_sphere_point_outwards() -> None:
     assert (np.einsum("ijk,ijk->ij", normals, outward)[facing] > 0.99).all()
 
 
-def test_auto_voxel_is_one_and_a_half_pixels() -> None:
+def test_auto_voxel_follows_pixels_and_noise() -> None:
     camera = Intrinsics(500.0, 500.0, 320.0, 240.0, 640, 480)
-    assert auto_voxel(2.0, camera) == pytest.approx(1.5 * 2 / 500)
+    assert auto_voxel(2.0, camera) == pytest.approx(2.0 * 0.005), "1.5 pixels are 0.3 % of the depth: too fine"
+    assert auto_voxel(2.0, camera.scaled(160, 120)) == pytest.approx(1.5 * 2 / 125)
 
 
 def test_numba_is_not_imported_before_it_is_needed() -> None:
