@@ -3,20 +3,26 @@
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from clips import ramp, write_clip
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.errors import CameraError, MissingPackageError, OptionError, WeightsError
 from recon.geometry import unproject
+from recon.io.video import open_source
 from recon.models import MetricNetwork
 from recon.models import moge as module
 from recon.models.moge import Detail, MogeNetwork, available, field_of_view, generation_of
 from recon.models.weights import sha256_of
+from recon.pipelines.depth import Unobserved
+from recon.pipelines.run import find_anchor, find_camera
+from recon.settings import AnchorSettings, PointcloudSettings, SamplingSettings
+from recon.stages.letterbox import Content
 from recon.types import Intrinsics, MetricPicture, Picture
 
 CPU = torch.device("cpu")
@@ -189,11 +195,82 @@ class Recorder(torch.nn.Module):
 class TestWhatMogeIsAsked:
     def test_keywords_only_full_precision_on_a_cpu_and_nothing_that_is_not_set(self) -> None:
         model = Recorder()
-        MogeNetwork(model, {}, Detail())(np.full((6, 8, 3), 51, np.uint8), 60.0)
+        MogeNetwork(model, {}, Detail(), metric=True)(np.full((6, 8, 3), 51, np.uint8), 60.0)
         assert model.asked.keys() == {"image", "fov_x", "use_fp16"}
         assert model.asked["use_fp16"] is False
         assert model.asked["image"].shape == (3, 6, 8)
         assert model.asked["image"].unique().tolist() == pytest.approx([0.2])
+
+
+def moge_1(**legacy: object) -> dict[str, Any]:
+    """A MoGe-1 with hardly any encoder and hardly any head."""
+    sizes = {"intermediate_layers": 2, "dim_proj": 32, "dim_upsample": [32, 32, 32], "last_conv_channels": 8}
+    return {"encoder": "tiny", "remap_output": "exp", "num_tokens_range": [40, 80], **sizes, **legacy}
+
+
+def direct_1() -> Any:
+    """Seeded random weights, but for a path of its own for the image coordinates that the head is given.
+
+    With it the points lie on the rays of a pinhole camera of 90 degrees along the diagonal, and the mask leaves out
+    what is far to the left.
+    """
+    v1 = importlib.import_module("moge.model.v1")
+    torch.manual_seed(0)
+    model = v1.MoGeModel(**moge_1()).eval()
+    points, mask = model.head.output_block
+    with torch.no_grad():
+        for into, out in ((points[0], points[-1]), (mask[0], mask[-1])):
+            into.weight[:2] = 0
+            into.weight[:2, 32:, 1, 1] = torch.eye(2)
+            into.bias[:2] = 2  # keeps the coordinates above the ReLU
+            out.weight[:] = 0
+        points[-1].weight[:2, :2, 0, 0] = torch.eye(2)
+        points[-1].weight[2, 2:, 0, 0] = 0.1
+        points[-1].bias[:] = torch.tensor([-2.0, -2.0, 0.0])
+        mask[-1].weight[0, 0, 0, 0] = 1
+        mask[-1].bias[:] = -1.2
+    return model
+
+
+class TestMoge1:
+    """Its depth has no unit; its camera is as good as any."""
+
+    @pytest.fixture
+    def network(self, tmp_path: Path) -> MogeNetwork:
+        published = moge_1(output_mask=True, split_head=True)  # of the first release; the package warns of them
+        torch.save({"model_config": published, "model": direct_1().state_dict()}, tmp_path / "model.pt")
+        return MogeNetwork.load(tmp_path / "model.pt", name="moge-1", device=CPU)
+
+    def test_it_says_that_it_is_not_metric(self, network: MogeNetwork) -> None:
+        protocol: MetricNetwork = network
+        assert not protocol.metric
+
+    def test_its_camera_is_the_packages(self, network: MogeNetwork, picture: Picture) -> None:
+        theirs = said_by(direct_1(), picture)
+        camera = network(picture, None).intrinsics
+        assert camera.fx == pytest.approx(theirs["intrinsics"][0, 0] * WIDTH)
+        assert 80 < 2 * np.degrees(np.arctan(np.hypot(WIDTH, HEIGHT) / 2 / camera.fx)) < 100, "along the diagonal"
+        assert field_of_view(network, [picture]).fov_x == camera.fov_x
+
+    def test_its_depth_is_the_packages(self, network: MogeNetwork, picture: Picture) -> None:
+        ours, theirs = network(picture, 60.0).depth, said_by(direct_1(), picture, fov_x=60.0)
+        seen = theirs["mask"]
+        assert 0 < seen.sum() < seen.size
+        np.testing.assert_array_equal(np.isnan(ours), ~seen)
+        np.testing.assert_array_equal(ours[seen], theirs["depth"][seen])
+
+    @pytest.mark.parametrize("anchor", ["auto", "moge"])
+    def test_it_anchors_nothing_and_one_line_says_so(
+        self, network: MogeNetwork, tmp_path: Path, caplog: pytest.LogCaptureFixture, anchor: Literal["auto", "moge"]
+    ) -> None:
+        source = open_source(write_clip(tmp_path / "film.mp4", ramp(4)), SamplingSettings())
+        settings = PointcloudSettings(anchor=AnchorSettings(anchor=anchor, fov_frames=2))
+        camera = find_camera(source, settings, lambda: network, Content(), Unobserved())
+        assert camera.origin == "MoGe, median of 2 frames"
+        assert find_anchor(source, settings, "disparity", lambda: network, camera, Content()) is None
+        [record] = caplog.records
+        assert record.getMessage().startswith("moge-1: its depth has no unit")
+        assert "\n" not in record.getMessage()
 
 
 class TestNoCamera:
@@ -221,15 +298,12 @@ class TestLoading:
         with pytest.raises(WeightsError, match=r"1 parameters are missing, encoder\.backbone\.pos_embed"):
             MogeNetwork.load(tmp_path / "model.pt", name="tiny", device=CPU)
 
-    def test_depth_without_unit_is_refused(self, tmp_path: Path) -> None:
-        path = saved(direct(), tmp_path / "model.pt", scale_head=None)
-        with pytest.raises(WeightsError, match="no unit"):
-            MogeNetwork.load(path, name="tiny", device=CPU)
-
-    def test_moge_1_is_refused(self, tmp_path: Path) -> None:
-        torch.save({"model_config": {"encoder": "dinov2_vitl14"}, "model": {}}, tmp_path / "model.pt")
-        with pytest.raises(WeightsError, match=r"model\.pt.*no unit.*MoGe-2"):
-            MogeNetwork.load(tmp_path / "model.pt", name="moge-1", device=CPU)
+    def test_depth_without_a_head_for_the_scale_is_not_metric(self, tmp_path: Path, sound: MogeNetwork) -> None:
+        model = direct()
+        del model.scale_head
+        path = saved(model, tmp_path / "model.pt", scale_head=None)
+        assert not MogeNetwork.load(path, name="tiny", device=CPU).metric
+        assert sound.metric
 
     def test_moge_3_without_cuda_is_refused(self, tmp_path: Path) -> None:
         torch.save({"model_config": config() | {"refiner": {}}, "model": {}}, tmp_path / "model.pt")
@@ -271,6 +345,8 @@ class TestLoading:
 
 class Cameras:
     """A metric network that sees the given fields of view, one after the other; None: no camera."""
+
+    metric = True
 
     def __init__(self, angles: list[float | None]) -> None:
         self._angles = iter(angles)

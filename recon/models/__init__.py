@@ -47,11 +47,15 @@ class DisparityNetwork(Protocol[Features]):
 
 @runtime_checkable
 class MetricNetwork(Protocol):
-    """A network that sees metres and the camera in a single picture."""
+    """A network that sees the camera in a single picture, and metres, unless it says that it does not."""
+
+    @property
+    def metric(self) -> bool:
+        """Whether its depth is in metres; otherwise it has no unit, and only the camera is of use."""
 
     @property
     def identity(self) -> dict[str, str]:
         """Name and sha256 of the weights."""
 
     def __call__(self, picture: Picture, fov_x: float | None) -> MetricPicture:
-        """Metric depth and intrinsics at the picture's size; ``fov_x`` in degrees where it is already known."""
+        """Depth and intrinsics at the picture's size; ``fov_x`` in degrees where it is already known."""

@@ -49,13 +49,11 @@ class Detail:
 
 
 class MogeNetwork:
-    """MoGe-2 or MoGe-3 on a device.
+    """MoGe on a device: 2 and 3 know metres; 1 knows the camera, but its depth has no unit (see ``metric``)."""
 
-    MoGe-1 is refused: the unit of its depth is unknown, so that it can anchor nothing in metres.
-    """
-
-    def __init__(self, model: nn.Module, identity: Mapping[str, str], detail: Detail) -> None:
+    def __init__(self, model: nn.Module, identity: Mapping[str, str], detail: Detail, *, metric: bool) -> None:
         self._model = model
+        self._metric = metric
         self._identity = dict(identity)
         self._detail = detail
 
@@ -65,7 +63,7 @@ class MogeNetwork:
 
         Raises:
             MissingPackageError: ``moge``, or the version of it that these weights need, is not installed.
-            WeightsError: the file cannot be read, is not MoGe's, is incomplete, or knows no metres.
+            WeightsError: the file cannot be read, is not MoGe's, or is incomplete.
             OptionError: MoGe-3 without CUDA.
         """
         detail = detail or Detail()
@@ -73,7 +71,17 @@ class MogeNetwork:
         model = _built(path, config, device)
         _fill(path, model, state)
         settings = {key: str(value) for key, value in detail.arguments.items()}
-        return cls(model.to(device).eval(), {"name": name, "sha256": sha256_of(path), **settings}, detail)
+        return cls(
+            model.to(device).eval(),
+            {"name": name, "sha256": sha256_of(path), **settings},
+            detail,
+            metric=_has_unit(config),
+        )
+
+    @property
+    def metric(self) -> bool:
+        """Whether the depth is in metres."""
+        return self._metric
 
     @property
     def identity(self) -> dict[str, str]:
@@ -81,7 +89,7 @@ class MogeNetwork:
         return dict(self._identity)
 
     def __call__(self, picture: Picture, fov_x: float | None) -> MetricPicture:
-        """Metric depth and intrinsics at the picture's size.
+        """Depth, in metres where ``metric`` says so, and intrinsics at the picture's size.
 
         Args:
             picture: RGB, uint8, (h, w, 3).
@@ -152,11 +160,17 @@ def generation_of(config: Mapping[str, object]) -> Generation:
 
 def _built(path: Path, config: dict[str, Any], device: torch.device) -> nn.Module:
     generation = generation_of(config)
-    if generation == 1 or config.get("scale_head") is None:
-        raise WeightsError(f"{path}: the depth of these weights has no unit, so they cannot give metres; take MoGe-2")
     if generation == 3 and device.type != "cuda":
         raise OptionError(f"{path}: MoGe-3 needs CUDA, not {device}; take MoGe-2")
-    return cast("nn.Module", module(generation).MoGeModel(**config))
+    with warnings.catch_warnings():
+        # Published configurations of MoGe-1 hold keys of its first release, which it ignores with a warning.
+        warnings.filterwarnings("ignore", r"The following deprecated", UserWarning)
+        return cast("nn.Module", module(generation).MoGeModel(**config))
+
+
+def _has_unit(config: Mapping[str, object]) -> bool:
+    """MoGe-1 was never taught lengths; those after it have a head of their own for the scale."""
+    return generation_of(config) != 1 and config.get("scale_head") is not None
 
 
 def _fill(path: Path, model: nn.Module, state: Mapping[str, Tensor]) -> None:

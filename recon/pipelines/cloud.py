@@ -17,6 +17,7 @@ from recon.stages.align import to_depth
 from recon.stages.camera import Camera
 from recon.stages.clean import clean, depth_limit
 from recon.stages.fuse import auto_voxel, fuse
+from recon.stages.letterbox import Content
 from recon.stages.pair import paired
 from recon.stages.pose import posed, track
 from recon.streams import prefetched
@@ -98,6 +99,34 @@ class SegmentCloud:
 
     cloud: PointCloud
     summary: SegmentSummary
+
+
+@dataclass(frozen=True, slots=True)
+class ContentMaps:
+    """Maps of which only the content counts: bars hold no depth, for anchors, gauges, tracking and fusion alike."""
+
+    maps: DepthMaps
+    content: Content
+
+    @property
+    def quantity(self) -> Quantity:
+        """That of the maps."""
+        return self.maps.quantity
+
+    @property
+    def frame_count(self) -> int:
+        """That of the maps."""
+        return self.maps.frame_count
+
+    @property
+    def shots(self) -> Sequence[ShotSpan]:
+        """Those of the maps."""
+        return self.maps.shots
+
+    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
+        """The maps in order, NaN in the bars."""
+        for estimate in self.maps.estimates(start):
+            yield replace(estimate, values=self.content.without_bars(estimate.values))
 
 
 def plan_shot(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, camera: Camera, limits: Limits) -> ShotPlan:

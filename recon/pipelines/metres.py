@@ -17,7 +17,8 @@ from recon.models import MetricNetwork
 from recon.pipelines.depth import DepthMaps
 from recon.stages.align import fit_shot, relative_gauge
 from recon.stages.anchors import from_depth_map, from_sparse
-from recon.types import Correspondences, DepthEstimate, DepthMap, Quantity, SparsePoints, Units
+from recon.stages.letterbox import Content
+from recon.types import Correspondences, DepthEstimate, DepthMap, Intrinsics, Quantity, SparsePoints, Units
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,10 @@ class MetricFirstPicture:
 
     network: MetricNetwork
     source: Source
-    fov_x: float | None
+    camera: Intrinsics
+    """Of the whole picture."""
+    content: Content
+    """What the network sees of it: it takes the principal point to be the middle."""
     origin: str
     units: Units = "metres"
 
@@ -70,8 +74,9 @@ class MetricFirstPicture:
         first = next(maps.estimates(shot.start))
         with closing(self.source.frames()) as frames:
             picture = next(islice(frames, shot.start, None)).rgb
-        metric = self.network(picture, self.fov_x)
-        yield from_depth_map(disparity_of(first.values, maps.quantity), metric.depth, time=first.time)
+        inside = self.network(self.content.cropped(picture), self.content.inner_camera(self.camera).fov_x)
+        depth = self.content.padded(inside.depth, *picture.shape[:2])
+        yield from_depth_map(disparity_of(first.values, maps.quantity), depth, time=first.time)
 
 
 @dataclass(frozen=True, slots=True)

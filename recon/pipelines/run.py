@@ -1,7 +1,7 @@
 """From settings to a run: every choice is made here, once, and told."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -19,6 +19,7 @@ from recon.io.video import open_source
 from recon.models import MetricNetwork
 from recon.pipelines.cloud import (
     UNIT_NAMES,
+    ContentMaps,
     Limits,
     Poser,
     Scene,
@@ -35,9 +36,13 @@ from recon.pipelines.depth import DepthMaps, Observer, depth_maps
 from recon.pipelines.metres import Anchor, Gauge, GivenFirstDepth, MetricFirstPicture, SlamMap, gauge_shot
 from recon.settings import CameraSettings, PointcloudSettings
 from recon.stages.camera import Camera, first_known, from_fov, given
-from recon.types import Picture, Quantity, Units
+from recon.stages.letterbox import Content, find_content
+from recon.types import Intrinsics, Picture, Quantity, Units
 
 logger = logging.getLogger(__name__)
+
+LOOKS = 24
+"""Pictures that are looked at for black bars, where there seem to be any."""
 
 Metric = Callable[[], MetricNetwork | None]
 """Loads the network for metres, if there is one, when it is first asked for."""
@@ -63,6 +68,8 @@ class Reconstruction:
     maps: DepthMaps
     depth_origin: Mapping[str, str]
     """What made the depth: network, hash of its weights, input size; or the folder."""
+    content: Content
+    """What lies within black bars; everything, where there are none."""
     camera: Camera
     plans: Sequence[ShotPlan | None]
     """One for each shot; None for shots that cannot be placed in the world of the poses."""
@@ -90,8 +97,10 @@ class Reconstruction:
         """What a person wants to know of the run."""
         info = self.source.info
         spread = "" if self.camera.fov_spread is None else f" +- {self.camera.fov_spread:.1f}"
+        letterbox = [("letterbox", self.content.sentence)] if self.content.bars else []
         return [
             ("source", f"{info.path.name}, {info.width} x {info.height}, {self.maps.frame_count} frames"),
+            *letterbox,
             ("depth", ", ".join(self.depth_origin.values())),
             ("field of view", f"{self.camera.intrinsics.fov_x:.1f}{spread} degrees ({self.camera.origin})"),
             ("units", ", ".join(dict.fromkeys(_told(plan.gauge) for plan in self.plans if plan is not None))),
@@ -103,8 +112,10 @@ class Reconstruction:
         """What was found out on the way, for the YAML file beside a result."""
         intrinsics = asdict(self.camera.intrinsics)
         camera = intrinsics | {"origin": self.camera.origin, "fov_spread_degrees": self.camera.fov_spread}
+        letterbox = {"content": asdict(self.content)} if self.content.bars else {}
         return {
             "source": dict(self.source.identity),
+            **letterbox,
             "depth": dict(self.depth_origin),
             "camera": camera,
             "poses": self.poses.origin,
@@ -137,10 +148,13 @@ def reconstruction(
         ReconError: anything about the input or the options that cannot work, in one line.
     """
     source = open_source(video, settings.sampling)
-    with depth_maps(source, output, settings, observer) as (maps, depth_origin):
+    with depth_maps(source, output, settings, observer) as (all_maps, depth_origin):
+        with closing(_spread_pictures(source, LOOKS)) as pictures:
+            content = find_content(pictures)
+        maps = ContentMaps(all_maps, content) if content.bars else all_maps
         network = cache(partial(_metric_network, settings, observer))
-        camera = find_camera(source, settings, network, observer)
-        anchor = find_anchor(source, settings, maps.quantity, network, camera)
+        camera = find_camera(source, settings, network, content, observer)
+        anchor = find_anchor(source, settings, maps.quantity, network, camera, content)
         poses = find_poses(source, settings.camera, camera)
         limits = Limits(settings.clean.min_depth, settings.clean.max_depth, settings.fuse.voxel)
         gauges = [gauge_shot(maps, shot, anchor) for shot in maps.shots]
@@ -149,7 +163,8 @@ def reconstruction(
             plan_shot(maps, shot, gauge, camera, limits) if gauge in usable else None
             for shot, gauge in zip(maps.shots, gauges, strict=True)
         ]
-        yield Reconstruction(source, maps, depth_origin, camera, plans, poses, settings.clean.edge, observer)
+        edge = settings.clean.edge
+        yield Reconstruction(source, maps, depth_origin, content, camera, plans, poses, edge, observer)
 
 
 def _metric_network(settings: PointcloudSettings, observer: Observer) -> MetricNetwork | None:
@@ -159,7 +174,9 @@ def _metric_network(settings: PointcloudSettings, observer: Observer) -> MetricN
     return choose_metric(settings.anchor, device=depth.device, download=depth.download, on_download=observer.download)
 
 
-def find_camera(source: Source, settings: PointcloudSettings, metric: Metric, observer: Observer) -> Camera:
+def find_camera(
+    source: Source, settings: PointcloudSettings, metric: Metric, content: Content, observer: Observer
+) -> Camera:
     """The camera: a calibration file, --fov, the SfM model, the file's own focal length, MoGe, or an assumption."""
     size = source.info.width, source.info.height
     return first_known(
@@ -167,7 +184,7 @@ def find_camera(source: Source, settings: PointcloudSettings, metric: Metric, ob
         partial(from_fov, settings.camera.fov, "--fov", *size),
         partial(_calibrated_by_slam, settings, *size),
         partial(from_fov, source.info.fov_x, "focal length in the file", *size),
-        partial(_measured, source, metric, settings.anchor.fov_frames, observer),
+        partial(_measured, source, metric, settings.anchor.fov_frames, content, observer),
         width=size[0],
         height=size[1],
     )
@@ -185,18 +202,23 @@ def _calibrated_by_slam(settings: PointcloudSettings, width: int, height: int) -
     return None
 
 
-def _measured(source: Source, metric: Metric, count: int, observer: Observer) -> Camera | None:
+def _measured(source: Source, metric: Metric, count: int, content: Content, observer: Observer) -> Camera | None:
+    """MoGe sees the content alone, in whose middle it puts the principal point."""
     network = metric()
     if network is None:
         return None
     from recon.models.moge import field_of_view  # noqa: PLC0415 - torch
 
-    view = field_of_view(network, observer.watch(_spread_pictures(source, count), "camera", count))
+    width, height = source.info.width, source.info.height
+    rows, columns = content.box(height, width)
+    pictures = observer.watch(_spread_pictures(source, count), "camera", count)
+    view = field_of_view(network, (content.cropped(picture) for picture in pictures))
+    inner = Intrinsics.from_fov(view.fov_x, columns.stop - columns.start, rows.stop - rows.start)
     origin = f"MoGe, median of {view.count} frames"
-    return from_fov(view.fov_x, origin, source.info.width, source.info.height, view.spread)
+    return Camera(content.whole_camera(inner, height, width), origin, view.spread)
 
 
-def _spread_pictures(source: Source, count: int) -> Iterator[Picture]:
+def _spread_pictures(source: Source, count: int) -> Generator[Picture]:
     """About ``count`` pictures, evenly spread over the source."""
     step = max(1, (source.info.frame_count or count) // count)
     with closing(source.frames()) as frames:
@@ -205,7 +227,7 @@ def _spread_pictures(source: Source, count: int) -> Iterator[Picture]:
 
 
 def find_anchor(
-    source: Source, settings: PointcloudSettings, quantity: Quantity, metric: Metric, camera: Camera
+    source: Source, settings: PointcloudSettings, quantity: Quantity, metric: Metric, camera: Camera, content: Content
 ) -> Anchor | None:
     """What makes the run metric: given points or depth first, then MoGe, unless the maps are metric themselves."""
     anchor = settings.anchor
@@ -217,8 +239,13 @@ def find_anchor(
         return GivenFirstDepth(depth, f"first-frame depth {anchor.first_frame_depth.name}")
     if quantity == "depth" and anchor.anchor == "auto":
         return None
-    if (network := metric()) is not None:
-        return MetricFirstPicture(network, source, camera.intrinsics.fov_x, "MoGe, first frame of the shot")
+    network = metric()
+    if network is not None and not network.metric:
+        name = network.identity["name"]
+        logger.warning("%s: its depth has no unit: it tells the field of view only; MoGe-2 would give metres", name)
+        return None
+    if network is not None:
+        return MetricFirstPicture(network, source, camera.intrinsics, content, "MoGe, first frame of the shot")
     return None
 
 
