@@ -205,7 +205,7 @@ def test_odd_videos_run_or_end_in_one_clear_line(
         assert all(clip.name in line and REFUSED[clip.name] in line for line in errors)
     else:
         assert (maps, cloud, errors) == (0, 0, [])
-        assert len(DepthFolder(tmp_path / "maps", scale=1.0)) >= 1
+        assert len(DepthFolder(tmp_path / "maps", scale=1.0, quantity="disparity")) >= 1
         assert len(read_ply(tmp_path / "cloud.ply")) > 0
         assert [path.name for path in tmp_path.glob("*.recon")] == ["maps.recon"], "the second command reuses the depth"
 
@@ -217,5 +217,5 @@ def test_a_truncated_video_gives_its_good_frames_and_says_so(
     clip = shared / "data" / "videos_a" / "corrupted.mp4"
     with caplog.at_level(logging.WARNING, "recon"):
         assert run(["depth", str(clip), "-o", str(tmp_path / "maps"), "--resolution", "network"]) == 0
-    assert len(DepthFolder(tmp_path / "maps", scale=1.0)) == 28
+    assert len(DepthFolder(tmp_path / "maps", scale=1.0, quantity="disparity")) == 28
     assert any("corrupted.mp4" in record.getMessage() and "28" in record.getMessage() for record in caplog.records)
