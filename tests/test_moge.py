@@ -17,6 +17,7 @@ from recon.geometry import unproject
 from recon.io.video import open_source
 from recon.models import MetricNetwork
 from recon.models import moge as module
+from recon.models.choose import choose_metric
 from recon.models.moge import Detail, MogeNetwork, available, field_of_view, generation_of
 from recon.models.weights import sha256_of
 from recon.pipelines.depth import Unobserved
@@ -258,6 +259,13 @@ class TestMoge1:
         assert 0 < seen.sum() < seen.size
         np.testing.assert_array_equal(np.isnan(ours), ~seen)
         np.testing.assert_array_equal(ours[seen], theirs["depth"][seen])
+
+    def test_it_is_taken_where_its_file_is_named(self, tmp_path: Path, network: MogeNetwork, picture: Picture) -> None:
+        chosen = choose_metric(AnchorSettings(moge_weights=tmp_path / "model.pt"), device="cpu")
+        assert chosen is not None
+        assert not chosen.metric
+        assert chosen.identity["sha256"] == network.identity["sha256"]
+        assert chosen(picture, None).intrinsics.fov_x == pytest.approx(network(picture, None).intrinsics.fov_x, abs=3)
 
     @pytest.mark.parametrize("anchor", ["auto", "moge"])
     def test_it_anchors_nothing_and_one_line_says_so(

@@ -120,7 +120,8 @@ def choose_metric(
 ) -> MetricNetwork | None:
     """The network for metres that the settings ask for, loaded.
 
-    None where they want none, or leave it open and it cannot be had.
+    None where they want none, or leave it open and it cannot be had. MoGe-1 is taken where its file is named; it knows
+    the camera only (``MetricNetwork.metric``).
 
     Of several MoGe that are found the largest counts. Where none is, ``moge-2-vitl-normal`` is downloaded for CUDA and
     ``moge-2-vits-normal`` otherwise; on a CPU it works with the fewest patches that it was trained on.

@@ -33,7 +33,11 @@ RINGING = 0.015
 BLUR = 0.005
 """Part of a side, at least three lines, over which the edge may be smeared."""
 BLEED = 2
-"""Pixels of a depth map beside a bar to which the bar's depth spreads."""
+"""Pixels of a depth map beside a bar to which the bar's depth spreads.
+
+With Depth Anything V2 Small at 280 px, bars of 12 % change the first row of content by up to 9 % of the map's range,
+and those from the third on by no more than all that is near a border (3 to 5 %).
+"""
 _ROUNDING = 1e-6
 
 Luma = UInt8[np.ndarray, "rows columns"]
