@@ -1,5 +1,6 @@
 """The compositions, on a rendered room and a network that knows the truth up to scale and shift."""
 
+import logging
 import signal
 import subprocess
 import sys
