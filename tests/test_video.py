@@ -100,7 +100,7 @@ def test_sound_alone_is_refused(shared: Path) -> None:
 def test_the_damaged_clip_says_where_it_breaks_off(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert len(times_of(shared / "data" / "videos_a" / "corrupted.mp4")) == 28
     (record,) = caplog.records
-    assert "corrupted.mp4: damaged after the frame at 2.700 s" in record.getMessage()
+    assert "corrupted.mp4: damaged 28 frames after its start, at 2.700 s" in record.getMessage()
 
 
 @pytest.mark.parametrize(

@@ -137,17 +137,19 @@ class VideoSource:
 
     def _read(self, start: float) -> Generator[tuple[float, av.VideoFrame]]:
         """Decode from the key frame at or before ``start`` seconds; a frame that is not later than the last is lost."""
-        clip, latest = self._clip, -math.inf
+        clip, latest, count = self._clip, -math.inf, 0
         with opened(clip.path) as container:
             try:
                 for frame in _decoded(container, clip, start):
                     time = clip.time_of(frame, latest)
                     if time > latest:
-                        latest = time
+                        latest, count = time, count + 1
                         yield time, frame
             except av.FFmpegError as error:
                 if latest >= 0:
-                    _LOG.warning(_BROKEN, clip.path, latest, error.strerror)
+                    _LOG.warning(
+                        _BROKEN, clip.path, count, "its start" if start == 0 else "a seek", latest, error.strerror
+                    )
                 elif start == 0:
                     raise VideoError(f"{clip.path}: no frame can be decoded ({error.strerror}): damaged?") from error
                 return
@@ -155,7 +157,7 @@ class VideoSource:
             _LOG.warning(_CUT, clip.path, latest, clip.duration)
 
 
-_BROKEN = "%s: damaged after the frame at %.3f s (%s): only the frames up to there are used"
+_BROKEN = "%s: damaged %d frames after %s, at %.3f s (%s): only the frames up to there are used"
 _CUT = "%s: ends at %.2f s instead of %.2f s: the file is cut short, what is there is used"
 
 
