@@ -1,6 +1,10 @@
 """Shapes and dtypes in signatures are checked in every test; data of the workshop is used where it is there."""
 
+import os
 from pathlib import Path
+
+# Several tests run at once, and two threads that wait for each other are far slower than one: before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings

@@ -285,3 +285,11 @@ def test_no_focal_length_no_field_of_view(tmp_path: Path) -> None:
 def test_any_bytes_are_read_as_exif_without_harm(noise: bytes, keep: int) -> None:
     for data in (noise, b"II*\0" + noise, b"\xff\xd8\xff\xe1" + noise, exif([(0xA405, SHORT, 26)])[:keep] + noise):
         assert all(isinstance(value, float) for value in exif_numbers(data).values())
+
+
+def test_a_single_picture_by_time(tmp_path: Path) -> None:
+    for number in range(4):
+        picture = np.full((20, 30, 3), 60 * number, np.uint8)
+        (tmp_path / f"{number}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    source = open_source(tmp_path, SamplingSettings(picture_rate=2.0, end=1.0))
+    assert [int(source.picture(time)[0, 0, 0]) for time in (0.0, 0.5, 0.6, 1.5)] == [0, 60, 120, 180]

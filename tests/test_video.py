@@ -559,3 +559,17 @@ def test_info_cannot_be_changed(tmp_path: Path) -> None:
     assert replace(info, notes=()).kind == "video"
     with pytest.raises(AttributeError):
         info.width = 3
+
+
+@pytest.mark.parametrize("time", [0.0, 0.31, 1.2])
+def test_a_single_picture_is_the_one_that_decoding_gives(tmp_path: Path, time: float) -> None:
+    """By seeking, but never another picture."""
+    with VideoWriter(tmp_path / "a.mp4", 64, 48, 10.0) as video:
+        for number in range(20):
+            video.write(np.full((48, 64, 3), 10 * number, np.uint8), number / 10)
+    source = open_source(tmp_path / "a.mp4", SamplingSettings(start=0.5, every=0.4))
+    everything = list(open_source(tmp_path / "a.mp4", SamplingSettings()).frames())
+    expected = next(frame for frame in everything if frame.time >= time - 0.0005)
+    np.testing.assert_array_equal(source.picture(time), expected.rgb)
+    with pytest.raises(VideoError):
+        source.picture(99.0)

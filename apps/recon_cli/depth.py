@@ -45,7 +45,7 @@ def depth(
     preview = output.with_name(f"{output.name}.preview.mp4")
     with terminal(general) as screen:
         from recon.io.video import open_source
-        from recon.pipelines import depth_maps, write_maps, write_preview
+        from recon.pipelines import depth_maps, told_origin, write_maps, write_preview
 
         source = open_source(video, settings.sampling)
         with depth_maps(source, output, settings, screen) as (found, origin):
@@ -54,7 +54,7 @@ def depth(
                 write_preview(source, found, preview, screen)
             facts = {"source": dict(source.identity), "depth": dict(origin), "frames": found.frame_count}
             rows = [
-                ("depth", ", ".join(origin.values())),
+                ("depth", told_origin(origin)),
                 ("frames", str(found.frame_count)),
                 ("holds", found.quantity),
             ]

@@ -10,7 +10,8 @@ import math
 import re
 import struct
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -79,6 +80,12 @@ class PictureSource:
         short = [file.name.split(".", 1)[0] for file in self.files]
         names = short if len(set(short)) == len(short) else [file.stem for file in self.files]
         return dict(zip(names, times, strict=True))
+
+    def picture(self, time: float) -> Picture:
+        """The first picture at or after a time in seconds."""
+        sampling = SamplingSettings(start=time, picture_rate=self.sampling.picture_rate)
+        with closing(replace(self, sampling=sampling).frames()) as frames:
+            return next(frames).rgb
 
     def frames(self) -> Generator[Frame]:
         """Decode one picture after the other.

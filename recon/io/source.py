@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from recon.settings import SamplingSettings
-from recon.types import Frame
+from recon.types import Frame, Picture
 
 T = TypeVar("T")
 
@@ -60,6 +60,13 @@ class Source(Protocol):
 
         Raises:
             VideoError: nothing can be decoded, or nothing lies in the part that was asked for.
+        """
+
+    def picture(self, time: float) -> Picture:
+        """The first picture at or after a time in seconds, whether it is sampled or not; by seeking where that is safe.
+
+        Raises:
+            VideoError: there is none.
         """
 
 

@@ -100,6 +100,11 @@ class VideoSource:
         """Empty: the frames of a video have no names."""
         return _NO_NAMES
 
+    def picture(self, time: float) -> Picture:
+        """The first picture at or after a time in seconds."""
+        with closing(VideoSource(self._clip, SamplingSettings(start=time)).frames()) as frames:
+            return next(frames).rgb
+
     def frames(self) -> Generator[Frame]:
         """Decode lazily, anew at each call; closing the generator closes the file.
 

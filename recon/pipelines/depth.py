@@ -114,6 +114,11 @@ def depth_maps(
         yield store, network.identity
 
 
+def told_origin(origin: Mapping[str, str]) -> str:
+    """What made the depth, for a person: all but the hash of the weights."""
+    return ", ".join(f"{key} {value}" for key, value in origin.items() if key != "sha256").removeprefix("name ")
+
+
 def store_folder(output: Path, settings: StoreSettings, key: Mapping[str, str]) -> Path:
     """``--store``; else OUTPUT.recon, unless only a sibling of it holds this very depth already."""
     if settings.store is not None:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -72,8 +71,7 @@ class MetricFirstPicture:
     def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
         """The first frame of the shot."""
         first = next(maps.estimates(shot.start))
-        with closing(self.source.frames()) as frames:
-            picture = next(islice(frames, shot.start, None)).rgb
+        picture = self.source.picture(first.time)
         inside = self.network(self.content.cropped(picture), self.content.inner_camera(self.camera).fov_x)
         depth = self.content.padded(inside.depth, *picture.shape[:2])
         yield from_depth_map(disparity_of(first.values, maps.quantity), depth, time=first.time)
@@ -134,8 +132,8 @@ def gauge_shot(maps: DepthMaps, shot: ShotSpan, anchor: Anchor | None) -> Gauge:
     return Gauge(scale, shift, "relative", "no anchor", None)
 
 
-def probes(maps: DepthMaps, shot: ShotSpan) -> Iterator[DepthEstimate]:
+def probes(maps: DepthMaps, shot: ShotSpan, count: int = PROBES) -> Iterator[DepthEstimate]:
     """A few maps, evenly spread over a shot."""
     last = shot.start + shot.count - 1
-    for index in np.unique(np.linspace(shot.start, last, min(PROBES, shot.count)).astype(int)):
+    for index in np.unique(np.linspace(shot.start, last, min(count, shot.count)).astype(int)):
         yield next(maps.estimates(int(index)))

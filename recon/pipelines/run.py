@@ -1,11 +1,10 @@
 """From settings to a run: every choice is made here, once, and told."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
-from itertools import islice
 from pathlib import Path
 
 from recon.errors import TrajectoryError
@@ -14,6 +13,7 @@ from recon.io.cloud import Up, axes_comment, to_axes
 from recon.io.depth import read_depth_map
 from recon.io.source import Source
 from recon.io.sparse import read_sparse
+from recon.io.store import ShotSpan
 from recon.io.trajectory import pose_at, read_trajectory, slam_units
 from recon.io.video import open_source
 from recon.models import MetricNetwork
@@ -32,8 +32,8 @@ from recon.pipelines.cloud import (
     point_clouds,
     still,
 )
-from recon.pipelines.depth import DepthMaps, Observer, depth_maps
-from recon.pipelines.metres import Anchor, Gauge, GivenFirstDepth, MetricFirstPicture, SlamMap, gauge_shot
+from recon.pipelines.depth import DepthMaps, Observer, depth_maps, told_origin
+from recon.pipelines.metres import Anchor, Gauge, GivenFirstDepth, MetricFirstPicture, SlamMap, gauge_shot, probes
 from recon.settings import CameraSettings, PointcloudSettings
 from recon.stages.camera import Camera, first_known, from_fov, given
 from recon.stages.letterbox import Content, find_content
@@ -101,7 +101,7 @@ class Reconstruction:
         return [
             ("source", f"{info.path.name}, {info.width} x {info.height}, {self.maps.frame_count} frames"),
             *letterbox,
-            ("depth", ", ".join(self.depth_origin.values())),
+            ("depth", told_origin(self.depth_origin)),
             ("field of view", f"{self.camera.intrinsics.fov_x:.1f}{spread} degrees ({self.camera.origin})"),
             ("units", ", ".join(dict.fromkeys(_told(plan.gauge) for plan in self.plans if plan is not None))),
             ("poses", self.poses.origin),
@@ -149,11 +149,11 @@ def reconstruction(
     """
     source = open_source(video, settings.sampling)
     with depth_maps(source, output, settings, observer) as (all_maps, depth_origin):
-        with closing(_spread_pictures(source, LOOKS)) as pictures:
-            content = find_content(pictures)
+        content = find_content(_spread_pictures(source, all_maps, LOOKS))
         maps = ContentMaps(all_maps, content) if content.bars else all_maps
         network = cache(partial(_metric_network, settings, observer))
-        camera = find_camera(source, settings, network, content, observer)
+        pictures = partial(_spread_pictures, source, maps, settings.anchor.fov_frames)
+        camera = find_camera(source, settings, partial(_measured, source, network, content, pictures, observer))
         anchor = find_anchor(source, settings, maps.quantity, network, camera, content)
         poses = find_poses(source, settings.camera, camera)
         limits = Limits(settings.clean.min_depth, settings.clean.max_depth, settings.fuse.voxel)
@@ -174,9 +174,7 @@ def _metric_network(settings: PointcloudSettings, observer: Observer) -> MetricN
     return choose_metric(settings.anchor, device=depth.device, download=depth.download, on_download=observer.download)
 
 
-def find_camera(
-    source: Source, settings: PointcloudSettings, metric: Metric, content: Content, observer: Observer
-) -> Camera:
+def find_camera(source: Source, settings: PointcloudSettings, measured: Callable[[], Camera | None]) -> Camera:
     """The camera: a calibration file, --fov, the SfM model, the file's own focal length, MoGe, or an assumption."""
     size = source.info.width, source.info.height
     return first_known(
@@ -184,7 +182,7 @@ def find_camera(
         partial(from_fov, settings.camera.fov, "--fov", *size),
         partial(_calibrated_by_slam, settings, *size),
         partial(from_fov, source.info.fov_x, "focal length in the file", *size),
-        partial(_measured, source, metric, settings.anchor.fov_frames, content, observer),
+        measured,
         width=size[0],
         height=size[1],
     )
@@ -202,7 +200,9 @@ def _calibrated_by_slam(settings: PointcloudSettings, width: int, height: int) -
     return None
 
 
-def _measured(source: Source, metric: Metric, count: int, content: Content, observer: Observer) -> Camera | None:
+def _measured(
+    source: Source, metric: Metric, content: Content, pictures: Callable[[], Iterator[Picture]], observer: Observer
+) -> Camera | None:
     """MoGe sees the content alone, in whose middle it puts the principal point."""
     network = metric()
     if network is None:
@@ -211,19 +211,17 @@ def _measured(source: Source, metric: Metric, count: int, content: Content, obse
 
     width, height = source.info.width, source.info.height
     rows, columns = content.box(height, width)
-    pictures = observer.watch(_spread_pictures(source, count), "camera", count)
-    view = field_of_view(network, (content.cropped(picture) for picture in pictures))
+    seen = (content.cropped(picture) for picture in observer.watch(pictures(), "camera", None))
+    view = field_of_view(network, seen)
     inner = Intrinsics.from_fov(view.fov_x, columns.stop - columns.start, rows.stop - rows.start)
     origin = f"MoGe, median of {view.count} frames"
     return Camera(content.whole_camera(inner, height, width), origin, view.spread)
 
 
-def _spread_pictures(source: Source, count: int) -> Generator[Picture]:
-    """About ``count`` pictures, evenly spread over the source."""
-    step = max(1, (source.info.frame_count or count) // count)
-    with closing(source.frames()) as frames:
-        for frame in islice(frames, 0, step * count, step):
-            yield frame.rgb
+def _spread_pictures(source: Source, maps: DepthMaps, count: int) -> Iterator[Picture]:
+    """At most ``count`` pictures, evenly spread over the frames that have depth."""
+    whole = ShotSpan(0, 0, maps.frame_count)
+    return (source.picture(probe.time) for probe in probes(maps, whole, count))
 
 
 def find_anchor(
