@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ from recon.pipelines import run as pipeline
 from recon.pipelines.cloud import ContentMaps
 from recon.pipelines.depth import Unobserved
 from recon.pipelines.metres import MetricFirstPicture
-from recon.settings import AnchorSettings, PointcloudSettings, SamplingSettings
+from recon.settings import PointcloudSettings, SamplingSettings
 from recon.stages.letterbox import Content, find_content
 from recon.types import DepthEstimate, Intrinsics, MetricPicture, Picture, Quantity
 from recon_cli.cli import run
@@ -142,8 +143,7 @@ class TestNothingElseIsABar:
     def test_real_films_have_none(self, shared: Path) -> None:
         for name in ("lady-running.mp4", "nasa_13013.mp4", "sample.avi"):
             source = open_source(shared / "data" / "videos_a" / name, SamplingSettings(end=2.0))
-            with closing(pipeline._spread_pictures(source, 8)) as pictures:
-                assert find_content(pictures) == Content(), name
+            assert find_content(source.picture(eighth / 4) for eighth in range(8)) == Content(), name
 
 
 @st.composite
@@ -248,8 +248,9 @@ class TestInARun:
     def test_the_camera_is_measured_within_the_bars(self, clip: Path) -> None:
         network: MetricNetwork = Camera70()
         source = open_source(clip, SamplingSettings())
-        settings = PointcloudSettings(anchor=AnchorSettings(fov_frames=2))
-        camera = pipeline.find_camera(source, settings, lambda: network, self.content, Unobserved())
+        pictures = partial(pipeline._spread_pictures, source, Rows(), 2)
+        measured = partial(pipeline._measured, source, lambda: network, self.content, pictures, Unobserved())
+        camera = pipeline.find_camera(source, PointcloudSettings(), measured)
         inner = Intrinsics.from_fov(70.0, 320, 120)
         assert camera.intrinsics == Intrinsics(inner.fx, inner.fy, 160.0, 100.0, 320, 180)
         assert camera.origin == "MoGe, median of 2 frames"
