@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 from conftest import SHARED
 from scenes import TrueDisparityNetwork
+from scipy.spatial.transform import Rotation
 from stand_in import Brightness
 
 from recon.errors import StoreError, TrajectoryError
+from recon.geometry import inverse, transform, unproject
+from recon.io.calibration import read_intrinsics
 from recon.io.cloud import read_ply
 from recon.io.depth import DepthFolder
 from recon.io.store import StoredDepth
+from recon.io.trajectory import read_trajectory
 from recon.io.video import open_source
 from recon.settings import SamplingSettings
 from recon_cli.cli import run
@@ -87,6 +91,57 @@ def test_relative_depth_and_metric_poses_do_not_mix(tmp_path: Path, capfd: pytes
     assert pointcloud(tmp_path / "cloud.ply", *CAMERA, *POSES) == TrajectoryError.exit_code
     assert "the poses are in m, the depth in relative units" in capfd.readouterr().err
     assert not (tmp_path / "cloud.ply").exists()
+
+
+def write_sfm(folder: Path, scale: float) -> Path:
+    """A COLMAP model of the room in text, as a perfect SfM would find it, in a unit of 1 / ``scale`` metres."""
+    intrinsics = read_intrinsics(ROOM / "intrinsics.json")
+    poses = read_trajectory(ROOM / "trajectory.tum", times_by_name={}, rate=None).world_from_camera
+    depth = DepthFolder(ROOM / "depth", scale=1000.0)
+    folder.mkdir()
+    size, focal = f"{intrinsics.width} {intrinsics.height}", f"{intrinsics.fx} {intrinsics.fy}"
+    (folder / "cameras.txt").write_text(f"1 PINHOLE {size} {focal} {intrinsics.cx} {intrinsics.cy}\n")
+    points, images = [], []
+    for number in range(0, 60, 6):
+        rows, columns = np.mgrid[20:288:40, 20:384:40].reshape(2, -1)
+        seen = transform(poses[number], unproject(depth[number], intrinsics).astype(float)[rows, columns]) * scale
+        first = len(points) + 1
+        points += [f"{first + i} {x} {y} {z} 128 128 128 0.5 {number + 1} {i}" for i, (x, y, z) in enumerate(seen)]
+        camera_from_world = inverse(poses[number])
+        x, y, z, w = Rotation.from_matrix(camera_from_world[:3, :3]).as_quat()
+        tx, ty, tz = camera_from_world[:3, 3] * scale
+        images.append(f"{number + 1} {w} {x} {y} {z} {tx} {ty} {tz} 1 frame_{number + 1:05d}.jpg")
+        places = zip(columns + 0.5, rows + 0.5, strict=True)
+        images.append(" ".join(f"{u} {v} {first + i}" for i, (u, v) in enumerate(places)))
+    (folder / "points3D.txt").write_text("\n".join(points) + "\n")
+    (folder / "images.txt").write_text("\n".join(images) + "\n")
+    return folder
+
+
+@pytest.mark.usefixtures("network")
+def test_a_colmap_model_gives_poses_camera_and_scale_in_its_own_units(tmp_path: Path) -> None:
+    """The units of a structure-from-motion model are arbitrary: the cloud is in them, and says so."""
+    model = write_sfm(tmp_path / "sparse", scale=0.3)
+    sfm = ("--sparse", str(model), "--trajectory", str(model), "--trajectory-rate", "20")
+    assert pointcloud(tmp_path / "sfm.ply", *sfm, "--end", "2.7") == 0
+    assert (
+        pointcloud(tmp_path / "given.ply", *POSES, *CAMERA, *FIRST, "--end", "2.7", "--store", str(tmp_path / "s")) == 0
+    )
+    spans = [
+        np.ptp(np.percentile(read_ply(path).points, [2, 98], axis=0), axis=0) for path in sorted(tmp_path.glob("*.ply"))
+    ]
+    np.testing.assert_allclose(spans[1], 0.3 * spans[0], rtol=0.02)
+    assert b"comment units: SLAM units\n" in (tmp_path / "sfm.ply").read_bytes()[:800]
+
+
+@pytest.mark.usefixtures("network")
+def test_poses_in_metres_and_points_in_slam_units_do_not_mix(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    model = write_sfm(tmp_path / "sparse", scale=1.0)
+    mixed = ("--sparse", str(model), "--trajectory-rate", "20", *POSES)
+    assert pointcloud(tmp_path / "a.ply", *mixed) == 1
+    assert "the poses are in m, the depth in SLAM units" in capfd.readouterr().err
+    assert pointcloud(tmp_path / "a.ply", *mixed, "--slam-units", "metres") == 0
+    assert b"comment units: m\n" in (tmp_path / "a.ply").read_bytes()[:800]
 
 
 @pytest.mark.usefixtures("network")
