@@ -19,7 +19,7 @@ from furnished import hand_held, room
 from raycast import render
 from scipy.spatial.transform import Rotation
 
-from recon.io.files import whole_folder
+from recon.files import whole_folder
 from recon.io.video import VideoWriter
 from recon.types import CameraTrajectory, DepthMap, Intrinsics, Picture
 

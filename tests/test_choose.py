@@ -10,6 +10,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from recon.errors import MissingPackageError, OptionError, WeightsError
+from recon.files import sha256_of
 from recon.models import choose, moge, weights
 from recon.models.choose import choose_metric, choose_network
 from recon.models.vda import VideoDepthAnything
@@ -105,7 +106,7 @@ class TestNamed:
         network = choose_network(DepthSettings(model="vda-metric-s", input_size=140, device="cpu"))
         assert network.quantity == "depth"
         assert network.identity["input_size"] == "140"
-        assert network.identity["sha256"] == weights.sha256_of(folder / "metric_video_depth_anything_vits.safetensors")
+        assert network.identity["sha256"] == sha256_of(folder / "metric_video_depth_anything_vits.safetensors")
 
     def test_by_file_and_name(self, tmp_path: Path, put: Put) -> None:
         mine = put(tmp_path / "my-finetune.safetensors", True)

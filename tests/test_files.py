@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recon.errors import OptionError
-from recon.io.files import partial_of, sha256_of, whole_file, whole_folder
+from recon.files import partial_of, sha256_of, whole_file, whole_folder
 
 
 class Interrupted(BaseException):

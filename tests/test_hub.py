@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from recon.errors import MissingPackageError, WeightsError
+from recon.files import sha256_of
 from recon.models import DisparityNetwork
 from recon.models.hub import CONFIG, PROCESSOR, TENSORS, HubNetwork, Preparation, folder_of
-from recon.models.weights import sha256_of
 from recon.types import Picture
 
 transformers = pytest.importorskip("transformers", reason="needs the extra hub")

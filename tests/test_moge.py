@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.errors import CameraError, MissingPackageError, OptionError, WeightsError
+from recon.files import sha256_of
 from recon.geometry import unproject
 from recon.io.video import open_source
 from recon.models import MetricNetwork
 from recon.models import moge as module
 from recon.models.choose import choose_metric
 from recon.models.moge import Detail, MogeNetwork, available, field_of_view, generation_of
-from recon.models.weights import sha256_of
 from recon.pipelines.depth import Unobserved
-from recon.pipelines.run import find_anchor, find_camera
+from recon.pipelines.run import _measured, find_anchor, find_camera
 from recon.settings import AnchorSettings, PointcloudSettings, SamplingSettings
 from recon.stages.letterbox import Content
 from recon.types import Intrinsics, MetricPicture, Picture
@@ -273,7 +274,9 @@ class TestMoge1:
     ) -> None:
         source = open_source(write_clip(tmp_path / "film.mp4", ramp(4)), SamplingSettings())
         settings = PointcloudSettings(anchor=AnchorSettings(anchor=anchor, fov_frames=2))
-        camera = find_camera(source, settings, lambda: network, Content(), Unobserved())
+        pictures = (source.picture(time) for time in (0.0, 0.1))
+        measured = partial(_measured, source, lambda: network, Content(), lambda: pictures, Unobserved())
+        camera = find_camera(source, settings, measured)
         assert camera.origin == "MoGe, median of 2 frames"
         assert find_anchor(source, settings, "disparity", lambda: network, camera, Content()) is None
         [record] = caplog.records

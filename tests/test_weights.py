@@ -14,6 +14,7 @@ import pytest
 from huggingface_hub import constants
 
 from recon.errors import OptionError, WeightsError
+from recon.files import sha256_of
 from recon.models import weights as module
 from recon.models.weights import (
     KNOWN,
@@ -25,7 +26,6 @@ from recon.models.weights import (
     inventory,
     known,
     missing,
-    sha256_of,
 )
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB

@@ -7,7 +7,7 @@ import yaml
 
 from recon import __version__
 from recon.errors import OptionError
-from recon.io.files import whole_file
+from recon.files import whole_file
 from recon.settings import Section
 from recon_cli.options import PROVENANCE
 

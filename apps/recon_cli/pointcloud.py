@@ -65,8 +65,8 @@ def pointcloud(
 
 def _write(run: "Reconstruction", output: Path) -> list[tuple[Path, "SegmentSummary"]]:
     """Write every segment's cloud; the one with the most frames gets the name that was asked for."""
+    from recon.files import PARTIAL
     from recon.io.cloud import write_ply
-    from recon.io.files import PARTIAL
 
     with TemporaryDirectory(prefix=f"{output.name}.", suffix=PARTIAL, dir=output.parent) as folder:
         parts = []

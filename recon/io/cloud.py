@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from recon.errors import FormatError
-from recon.io.files import whole_file
+from recon.files import whole_file
 from recon.types import PointCloud
 
 Up = Literal["z", "y", "camera"]

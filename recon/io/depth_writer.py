@@ -25,9 +25,9 @@ from typing import Final
 import cv2
 import numpy as np
 
+from recon.files import whole_folder
 from recon.io.depth import DESCRIPTION, VIDEO, Description, MapFormat, coding_tags, file_name, open_exr_package
 from recon.io.ffv1 import HIGHEST, UNKNOWN, Coding, grey_writer
-from recon.io.files import whole_folder
 from recon.types import DepthMap, Quantity, Units
 
 _LOG = logging.getLogger(__name__)

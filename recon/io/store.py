@@ -34,8 +34,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from recon.errors import FormatError, StoreError
+from recon.files import PARTIAL, flush, sha256_of, whole_file
 from recon.io.ffv1 import HIGHEST, Coding, grey_frames, grey_writer
-from recon.io.files import PARTIAL, flush, sha256_of, whole_file
 from recon.types import Checkpoint, Chunk, DepthEstimate, Quantity
 
 VERSION = 1

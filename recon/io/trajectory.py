@@ -27,9 +27,9 @@ from jaxtyping import Bool, Float64, Int64
 from scipy.spatial.transform import Rotation
 
 from recon.errors import TrajectoryError
+from recon.files import whole_file
 from recon.geometry import rigid
 from recon.io.colmap import find_model, read_images
-from recon.io.files import whole_file
 from recon.io.naming import times_of_names, times_of_rows
 from recon.types import CameraTrajectory, RigidTransform, Units
 

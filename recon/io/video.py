@@ -21,9 +21,9 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from recon.errors import VideoError
+from recon.files import whole_file
 from recon.io.clip import Clip, look_at, opened
 from recon.io.color import ACCURATE, picture_from_frame
-from recon.io.files import whole_file
 from recon.io.pictures import is_pictures, open_pictures
 from recon.io.source import (
     Source,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from recon.errors import MissingPackageError, OptionError
+from recon.files import sha256_of
 from recon.models import DisparityNetwork, MetricNetwork, moge, video_depth, weights
 from recon.models.weights import KnownWeights, MissingWeightsError, OnDownload
 from recon.settings import AnchorSettings, DepthSettings
@@ -93,7 +94,7 @@ def _loaded(entry: KnownWeights, path: Path, settings: DepthSettings) -> Dispari
     if entry.encoder is None:
         raise ValueError(f"{entry.name} has no encoder of its own")
     spec = video_depth.NetworkSpec(
-        name=entry.name, size=entry.encoder, metric=entry.family == "vda-metric", sha256=weights.sha256_of(path)
+        name=entry.name, size=entry.encoder, metric=entry.family == "vda-metric", sha256=sha256_of(path)
     )
     return video_depth.VideoDepthNetwork.load(
         path, spec, input_size=settings.input_size, device=settings.device, precision=settings.precision

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recon.errors import MissingPackageError, WeightsError
+from recon.files import sha256_of
 from recon.models import Quantity
 from recon.models.video_depth import Execution, Precision
-from recon.models.weights import KnownWeights, OnDownload, fetch, sha256_of, weights_folder
+from recon.models.weights import KnownWeights, OnDownload, fetch, weights_folder
 from recon.types import Picture
 
 CONFIG, PROCESSOR, TENSORS = "config.json", "preprocessor_config.json", "model.safetensors"

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from recon.errors import CameraError, MissingPackageError, OptionError, WeightsError
+from recon.files import sha256_of
 from recon.models import MetricNetwork
-from recon.models.weights import sha256_of
 from recon.types import Intrinsics, MetricPicture, Picture
 
 INSTALL = "pip install --no-deps dlr-moge==2.0.0 dlr-utils3d==1.3 dlr-pipeline==1.0.0"

@@ -33,6 +33,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from recon.errors import OptionError, WeightsError
+from recon.files import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -221,12 +222,6 @@ def known(name: str) -> KnownWeights:
         if weights.name == name:
             return weights
     raise OptionError(f"no weights are called '{name}': known are {', '.join(weights.name for weights in KNOWN)}")
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe(weights: KnownWeights) -> str:
@@ -558,6 +553,5 @@ __all__ = [
     "inventory",
     "known",
     "missing",
-    "sha256_of",
     "weights_folder",
 ]
