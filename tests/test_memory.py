@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from conftest import SHARED
 
+from recon.io.depth import DepthFolder
+
 STAND_IN = Path(__file__).with_name("stand_in.py")
 LONG = SHARED / "data" / "videos_a" / "long_1080p_videoonly_lowbitrate.mp4"
 SHORT_COUNT, LONG_COUNT = 1_000, 10_000
@@ -44,6 +46,7 @@ def peak_memory(video: Path, count: int, output: Path) -> int:
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
+    assert len(DepthFolder(output, scale=1.0, quantity="disparity")) == count
     return int(done.stdout.split()[-1])
 
 

@@ -80,12 +80,6 @@ def test_each_real_clip_yields_its_frames(shared: Path, name: str, capfd: pytest
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.slow
-def test_the_long_clip_from_end_to_end(shared: Path) -> None:
-    clip = shared / "data" / "videos_a" / "long_1080p_videoonly_lowbitrate.mp4"
-    assert sum(1 for _ in open_source(clip, ALL).frames()) == 10883
-
-
 def test_the_end_of_the_long_clip_by_seeking(shared: Path) -> None:
     clip = shared / "data" / "videos_a" / "long_1080p_videoonly_lowbitrate.mp4"
     times = times_of(clip, SamplingSettings(start=360))
