@@ -1,7 +1,7 @@
 """Draw a point cloud as a picture: the eye for every cloud, and the maker of the README's pictures.
 
     python docs/render_cloud.py cloud.ply cloud.png
-    python docs/render_cloud.py cloud.ply cloud.png --up -y --azimuth 160 --elevation 20
+    python docs/render_cloud.py cloud.ply cloud.png --up=-y --azimuth 160 --elevation 20
 
 Points are splatted in perspective, the nearest wins (a z-buffer in numpy), framed so that all but the farthest stray
 points are seen, on a light ground.

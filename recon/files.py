@@ -71,6 +71,18 @@ def whole_folder(path: Path, *, marker: str | None = None) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def filling(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` for the parts of a result; it is removed afterwards, whatever happens."""
+    folder = partial_of(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as file:

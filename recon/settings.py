@@ -135,6 +135,12 @@ class CleanSettings(Section):
     edge: float = Field(default=0.04, gt=0)
     """Relative jump of depth between neighbouring pixels that counts as an edge: both sides are left out."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.max_depth is not None and self.max_depth <= self.min_depth:
+            raise ValueError(f"--max-depth ({self.max_depth:g}) must be beyond --min-depth ({self.min_depth:g})")
+        return self
+
 
 class FuseSettings(Section):
     """How pictures become one cloud."""
@@ -191,6 +197,10 @@ def to_yaml(section: Section) -> str:
     return yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False)
 
 
+def _reason(error: Exception) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else " ".join(str(error).split())
+
+
 def read_yaml(path: Path) -> dict[str, object]:
     """The mapping in a YAML file.
 
@@ -200,7 +210,7 @@ def read_yaml(path: Path) -> dict[str, object]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+        raise OptionError(f"{path}: cannot be read as YAML ({_reason(error)})") from error
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -22,7 +22,7 @@ from recon.pipelines import run as pipeline
 from recon.pipelines.cloud import ContentMaps
 from recon.pipelines.depth import Unobserved
 from recon.pipelines.metres import MetricFirstPicture
-from recon.settings import PointcloudSettings, SamplingSettings
+from recon.settings import SamplingSettings
 from recon.stages.letterbox import Content, find_content
 from recon.types import DepthEstimate, Intrinsics, MetricPicture, Picture, Quantity
 from recon_cli.cli import run
@@ -250,7 +250,7 @@ class TestInARun:
         source = open_source(clip, SamplingSettings())
         pictures = partial(pipeline._spread_pictures, source, Rows(), 2)
         measured = partial(pipeline._measured, source, lambda: network, self.content, pictures, Unobserved())
-        camera = pipeline.find_camera(source, PointcloudSettings(), measured)
+        camera = pipeline.find_camera(source, None, measured)
         inner = Intrinsics.from_fov(70.0, 320, 120)
         assert camera.intrinsics == Intrinsics(inner.fx, inner.fy, 160.0, 100.0, 320, 180)
         assert camera.origin == "MoGe, median of 2 frames"

@@ -22,7 +22,7 @@ from recon.models import moge as module
 from recon.models.choose import choose_metric
 from recon.models.moge import Detail, MogeNetwork, available, field_of_view, generation_of
 from recon.pipelines.depth import Unobserved
-from recon.pipelines.run import _measured, find_anchor, find_camera
+from recon.pipelines.run import _measured, find_camera, metric_anchor
 from recon.settings import AnchorSettings, PointcloudSettings, SamplingSettings
 from recon.stages.letterbox import Content
 from recon.types import Intrinsics, MetricPicture, Picture
@@ -276,9 +276,9 @@ class TestMoge1:
         settings = PointcloudSettings(anchor=AnchorSettings(anchor=anchor, fov_frames=2))
         pictures = (source.picture(time) for time in (0.0, 0.1))
         measured = partial(_measured, source, lambda: network, Content(), lambda: pictures, Unobserved())
-        camera = find_camera(source, settings, measured)
+        camera = find_camera(source, None, measured)
         assert camera.origin == "MoGe, median of 2 frames"
-        assert find_anchor(source, settings, "disparity", lambda: network, camera, Content()) is None
+        assert metric_anchor(source, settings, "disparity", lambda: network, camera, Content()) is None
         [record] = caplog.records
         assert record.getMessage().startswith("moge-1: its depth has no unit")
         assert "\n" not in record.getMessage()

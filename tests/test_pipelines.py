@@ -139,7 +139,7 @@ def test_poses_in_metres_and_points_in_slam_units_do_not_mix(tmp_path: Path, cap
     model = write_sfm(tmp_path / "sparse", scale=1.0)
     mixed = ("--sparse", str(model), "--trajectory-rate", "20", *POSES)
     assert pointcloud(tmp_path / "a.ply", *mixed) == 1
-    assert "the poses are in m, the depth in SLAM units" in capfd.readouterr().err
+    assert "the poses are in m, the anchor in SLAM units" in capfd.readouterr().err
     assert pointcloud(tmp_path / "a.ply", *mixed, "--slam-units", "metres") == 0
     assert b"comment units: m\n" in (tmp_path / "a.ply").read_bytes()[:800]
 

@@ -21,6 +21,7 @@ app = App(
     version=__version__,
     help="From an ordinary video to consistent depth and metric 3D.",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.command(pointcloud)
 app.command(depth)
@@ -50,7 +51,8 @@ def run(tokens: Sequence[str]) -> int:
 def _parsing(error: CycloptsError) -> str:
     if isinstance(error, ValidationError) and isinstance(error.__cause__, InvalidSettings):
         return explain(error.__cause__)
-    return f"{' '.join(str(error).split())} `recon --help` lists what there is."
+    command = " ".join(["recon", *(error.command_chain or ())])
+    return f"{' '.join(str(error).split())} `{command} --help` lists what there is."
 
 
 def _system(error: OSError) -> str:

@@ -15,7 +15,7 @@ from recon.settings import (
 )
 from recon_cli.console import terminal
 from recon_cli.options import General, flat, merged
-from recon_cli.outputs import claimed, record
+from recon_cli.outputs import claimed_folder, preview_of, record
 
 
 def depth(
@@ -41,8 +41,8 @@ def depth(
     """
     sections = {"sampling": sampling, "depth": depth, "shots": shots, "maps": maps, "store": store}
     settings = merged(DepthRunSettings, general.config, sections)
-    output = claimed(output or Path(f"{video.stem}-depth"), "", overwrite=general.overwrite)
-    preview = output.with_name(f"{output.name}.preview.mp4")
+    output = claimed_folder(output or Path(f"{video.stem}-depth"), video, overwrite=general.overwrite)
+    preview = preview_of(output)
     with terminal(general) as screen:
         from recon.io.video import open_source
         from recon.pipelines import depth_maps, told_origin, write_maps, write_preview
@@ -56,7 +56,12 @@ def depth(
             rows = [
                 ("depth", told_origin(origin)),
                 ("frames", str(found.frame_count)),
-                ("holds", found.quantity),
+                (
+                    "holds",
+                    "depth in metres"
+                    if found.quantity == "depth"
+                    else "disparity (inverse depth up to scale and shift)",
+                ),
             ]
         beside = record(output, settings, facts)
         rows += [("preview", preview.name)] if settings.maps.preview else []

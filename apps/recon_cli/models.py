@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from recon_cli.options import General
 
@@ -16,21 +16,18 @@ def models(*, general: General = General()) -> None:
     from recon.models.weights import inventory
 
     located = inventory()
-    console = Console(quiet=general.quiet)
-    table = Table(title="Weights", title_justify="left", title_style="bold")
-    for heading in ("--model", "what", "licence", "size", "found"):
-        table.add_column(heading, overflow="fold")
+    console = Console(quiet=general.quiet, highlight=False, soft_wrap=True)
     for item in located:
-        table.add_row(*_row(item))
-    console.print(table)
+        console.print(_told(item))
     _print_missing(console, [item for item in located if item.path is None])
 
 
-def _row(item: "Located") -> tuple[str, ...]:
+def _told(item: "Located") -> str:
     weights = item.weights
-    licence = f"{weights.licence} (not for commercial use)" if weights.non_commercial else weights.licence
-    size = f"{weights.size / 1e6:.0f} MB" if weights.size else "unknown"
-    return weights.name, weights.about, licence, size, str(item.path or "-")
+    licence = f"{weights.licence}, not for commercial use" if weights.non_commercial else weights.licence
+    size = f"{weights.size / 1e6:.0f} MB" if weights.size else "size unknown"
+    found = f"[green]{escape(str(item.path))}[/green]" if item.path is not None else "not here"
+    return f"[bold]{weights.name}[/bold]: {weights.about}\n    {licence}; {size}; {found}"
 
 
 def _print_missing(console: Console, missing: "list[Located]") -> None:
@@ -41,4 +38,4 @@ def _print_missing(console: Console, missing: "list[Located]") -> None:
         "to the folder `weights`:"
     )
     for item in missing:
-        console.print(f"  {item.how_to_get}", soft_wrap=True, highlight=False)
+        console.print(f"  {item.how_to_get}", markup=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from pydantic import ValidationError
 
 from recon.errors import OptionError
@@ -17,12 +17,16 @@ PROVENANCE = "provenance"
 """Block of a result's YAML that tells what was measured; it is not a setting."""
 
 
+GROUPS = ("Sampling", "Depth", "Shots", "Camera", "Metres", "Cleaning", "Fusion", "Maps", "Depth store", "General")
+"""In the order of a run."""
+
+
 def flat(group: str) -> Parameter:
     """Every field of a section is an option of its own, shown under ``group``."""
-    return Parameter(name="*", group=group)
+    return Parameter(name="*", group=Group(group, sort_key=GROUPS.index(group) + 1))
 
 
-@Parameter(name="*", group="General")
+@flat("General")
 @dataclass(frozen=True, slots=True)
 class General:
     """Options that every command has."""
@@ -63,7 +67,9 @@ def explain(error: ValidationError) -> str:
 
 
 def _finding(location: tuple[int | str, ...], message: str, value: object) -> str:
-    message = message.removeprefix("Value error, ")
+    message = message.removeprefix("Value error, ").replace(
+        "Extra inputs are not permitted", "there is no such setting"
+    )
     if not location or isinstance(value, dict):
         return message if not location else f"{'.'.join(map(str, location))}: {message}"
     name = str(location[-1]).replace("_", "-")

@@ -1,46 +1,116 @@
 """Where results go: nothing of the user's is overwritten, and what made a result stands beside it."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 import yaml
 
 from recon import __version__
 from recon.errors import OptionError
 from recon.files import whole_file
-from recon.settings import Section
+from recon.settings import Section, read_yaml
 from recon_cli.options import PROVENANCE
 
+_OURS = re.compile(r"depth\.json|depth\.mkv|depth_\d+\.(npz|png|exr)")
 
-def claimed(output: Path, suffix: str, *, overwrite: bool) -> Path:
-    """The output path, checked before hours of work: its ending, its folder, and what is there already.
+
+RESULT_SUFFIXES = (".ply", ".npz", ".npy", ".png", ".exr", ".mkv", ".mp4")
+"""Endings that nobody gives to a folder."""
+
+
+def claimed_file(output: Path, suffix: str, source: Path, *, overwrite: bool) -> Path:
+    """The file to write, checked before hours of work: its ending, its folder, and what is there already.
 
     Raises:
         OptionError: a wrong ending, or something that recon did not make is in the way.
     """
     if output.suffix.lower() != suffix:
-        raise OptionError(f"{output}: {f'must end in {suffix}' if suffix else 'is to be a folder, without an ending'}")
-    if output.exists() and not overwrite and not _ours(output):
-        raise OptionError(f"{output}: is there already and was not made by recon; --overwrite replaces it")
+        raise OptionError(f"{output}: must end in {suffix}")
+    if output.is_dir():
+        raise OptionError(f"{output}: is a folder; name a file")
+    _require_free([output, record_of(output)], source, overwrite=overwrite, ours=_is_record(record_of(output)))
+    return _in_folder(output)
+
+
+def claimed_folder(output: Path, source: Path, *, overwrite: bool) -> Path:
+    """The folder to write, checked before hours of work. One that holds anything else is never replaced.
+
+    Raises:
+        OptionError: a wrong name, or something that recon did not make is in the way.
+    """
+    if output.suffix.lower() in RESULT_SUFFIXES:
+        raise OptionError(f"{output}: is to be a folder, without an ending")
+    if output.exists() and not _holds_maps_alone(output):
+        raise OptionError(f"{output}: holds something else than depth maps of recon; name another folder")
+    beside = [record_of(output), preview_of(output)]
+    _require_free(beside, source, overwrite=overwrite, ours=_is_record(record_of(output)))
+    return _in_folder(output)
+
+
+def preview_of(output: Path) -> Path:
+    """Where the preview of a folder of maps stands."""
+    return output.with_name(f"{output.name}.preview.mp4")
+
+
+def record_of(output: Path) -> Path:
+    """Where the settings of a result stand."""
+    return output.with_name(f"{output.name}.yaml")
+
+
+def earlier_clouds(output: Path) -> set[Path]:
+    """The clouds that an earlier run wrote for the same output, as far as they are still there."""
+    names = _provenance(record_of(output)).get("clouds", {})
+    return {output.with_name(name) for name in names if output.with_name(name).is_file()}
+
+
+def _require_free(paths: Sequence[Path], source: Path, *, overwrite: bool, ours: bool) -> None:
+    for path in paths:
+        if not path.exists():
+            continue
+        if source.exists() and path.samefile(source):
+            raise OptionError(f"{path}: is the input; name another output")
+        if not (overwrite or ours):
+            raise OptionError(f"{path}: is there already and was not made by recon; --overwrite replaces it")
+
+
+def _in_folder(output: Path) -> Path:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=output.parent):
+            return output
     except OSError as error:
-        raise OptionError(f"{output.parent}: cannot be made a folder ({error.strerror})") from error
-    return output
+        raise OptionError(f"{output.parent}: cannot be written to ({error.strerror}); name another place") from error
+
+
+def _is_record(path: Path) -> bool:
+    """Whether recon wrote this YAML file."""
+    return bool(_provenance(path))
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    """What recon found out on the way to a result; empty where the file is not recon's."""
+    try:
+        found = read_yaml(path).get(PROVENANCE) if path.is_file() else None
+    except OptionError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _holds_maps_alone(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    names = [path.name for path in folder.iterdir()]
+    return not names or ("depth.json" in names and all(_OURS.fullmatch(name) for name in names))
 
 
 def record(output: Path, settings: Section, provenance: Mapping[str, object]) -> Path:
     """Write ``<output>.yaml``: all settings (repeat with --config) and what was found out on the way."""
-    path = _record_of(output)
-    content = settings.model_dump(mode="json") | {PROVENANCE: {"recon": __version__, **provenance}}
+    path = record_of(output)
+    once = {"store": {"fresh"}, "general": {"overwrite"}}  # what was meant for one run is not repeated
+    content = settings.model_dump(mode="json", exclude=once) | {PROVENANCE: {"recon": __version__, **provenance}}
     with whole_file(path) as partial:
         partial.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
-
-
-def _record_of(output: Path) -> Path:
-    return output.with_name(output.name + ".yaml")
-
-
-def _ours(output: Path) -> bool:
-    return _record_of(output).is_file() or (output.is_dir() and not any(output.iterdir()))

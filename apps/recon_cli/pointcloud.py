@@ -1,7 +1,8 @@
 """`recon pointcloud`: one coloured point cloud from one video."""
 
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -19,7 +20,7 @@ from recon.settings import (
 )
 from recon_cli.console import terminal
 from recon_cli.options import General, flat, merged
-from recon_cli.outputs import claimed, record
+from recon_cli.outputs import claimed_file, earlier_clouds, record
 
 if TYPE_CHECKING:
     from recon.pipelines import Reconstruction, SegmentSummary
@@ -52,7 +53,7 @@ def pointcloud(
     sections = {"sampling": sampling, "depth": depth, "shots": shots, "camera": camera, "anchor": anchor}
     sections |= {"clean": clean, "fuse": fuse, "store": store}
     settings = merged(PointcloudSettings, general.config, sections)
-    output = claimed(output or Path(f"{video.stem}.ply"), ".ply", overwrite=general.overwrite)
+    output = claimed_file(output or Path(f"{video.stem}.ply"), ".ply", video, overwrite=general.overwrite)
     with terminal(general) as screen:
         from recon.pipelines import reconstruction
 
@@ -65,14 +66,27 @@ def pointcloud(
 
 def _write(run: "Reconstruction", output: Path) -> list[tuple[Path, "SegmentSummary"]]:
     """Write every segment's cloud; the one with the most frames gets the name that was asked for."""
-    from recon.files import PARTIAL
+    from recon.files import filling
     from recon.io.cloud import write_ply
 
-    with TemporaryDirectory(prefix=f"{output.name}.", suffix=PARTIAL, dir=output.parent) as folder:
+    with filling(output) as folder:
         parts = []
         for number, segment in enumerate(run.clouds()):
-            parts.append((Path(folder) / str(number), segment.summary))
+            parts.append((folder / str(number), segment.summary))
             write_ply(parts[-1][0], segment.cloud, run.comments(segment.summary))
+        run.require_placed([summary for _part, summary in parts])
         parts.sort(key=lambda part: part[1].frames, reverse=True)
-        names = [output, *(output.with_name(f"{output.stem}.{rank}.ply") for rank in range(2, len(parts) + 1))]
-        return [(part.replace(name), summary) for name, (part, summary) in zip(names, parts, strict=True)]
+        earlier = earlier_clouds(output)
+        clouds = [(name, summary) for name, (_part, summary) in zip(_names(output, earlier), parts, strict=False)]
+        for (name, _summary), (part, _same) in zip(clouds, parts, strict=True):
+            part.replace(name)
+    for stale in earlier - {name for name, _summary in clouds}:
+        stale.unlink()
+    return clouds
+
+
+def _names(output: Path, ours: set[Path]) -> Iterator[Path]:
+    """room.ply, room.2.ply, room.3.ply ...; none that belongs to somebody else."""
+    yield output
+    further = (output.with_name(f"{output.stem}.{number}.ply") for number in count(2))
+    yield from (name for name in further if name in ours or not name.exists())

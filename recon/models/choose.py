@@ -49,6 +49,7 @@ def _named(model: str) -> KnownWeights:
 
 def _of_file(path: Path) -> KnownWeights:
     """The network that a file is for, by its published name; the larger ones begin alike, so the whole stem counts."""
+    weights.given(path, "--weights")
     for entry in weights.KNOWN:
         if _for_videos(entry) and path.stem == Path(entry.file).stem:
             return entry
@@ -141,7 +142,7 @@ def choose_metric(
     except (MissingPackageError, MissingWeightsError) as error:
         if settings.anchor == "moge" or settings.moge_weights is not None:
             raise
-        log.info("depth is not anchored by MoGe: %s", error)
+        log.info("MoGe, which knows metres and fields of view, is not used: %s", error)
         return None
     detail = moge.Detail(resolution_level=0) if place.type == "cpu" else moge.Detail()
     return moge.MogeNetwork.load(path, name=name, device=place, detail=detail)

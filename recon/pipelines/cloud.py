@@ -60,6 +60,12 @@ class ShotPlan:
     near: float
     far: float
     voxel: float
+    median_depth: float
+
+    @property
+    def disagreement(self) -> float | None:
+        """Median relative error of depth at the anchor's places, at the median depth; None where nothing was fitted."""
+        return None if self.gauge.fit is None else self.gauge.fit.residual_mad * self.median_depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +91,14 @@ class SegmentSummary:
     @property
     def sentence(self) -> str:
         """For a person."""
-        unit = UNIT_NAMES[self.units]
-        span = f"{self.frames} frames ({self.start:.2f} to {self.end:.2f} s)"
-        return f"{self.points:,} points from {span}, voxel {self.voxel:.3g} {unit}"
+        span = f"{self.frames} frames" if self.frames != 1 else "1 frame"
+        time = f"{self.start:.2f} to {self.end:.2f} s"
+        return f"{self.points:,} points from {span} ({time}), voxel {self.voxel:.3g}{SHORT_UNITS[self.units]}"
 
 
 UNIT_NAMES: dict[Units, str] = {"metres": "m", "slam": "SLAM units", "relative": "relative units (not metres)"}
+"""What a person reads."""
+SHORT_UNITS: dict[Units, str] = {"metres": " m", "slam": " SLAM units", "relative": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +144,12 @@ def plan_shot(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, camera: Camera, lim
     height, width = depths[0].shape
     kept = np.concatenate([depth[(depth >= limits.near) & (depth <= far)] for depth in depths])
     if not kept.size:
-        raise ReconError(f"no depth of shot {shot.shot} lies between {limits.near:g} and {far:g}: widen the limits")
-    voxel = limits.voxel or auto_voxel(float(np.median(kept)), camera.intrinsics.scaled(width, height))
-    return ShotPlan(gauge, limits.near, far, voxel)
+        raise ReconError(
+            f"no depth of shot {shot.shot} lies between {limits.near:g} and {far:g}: see --min-depth, --max-depth"
+        )
+    median = float(np.median(kept))
+    voxel = limits.voxel or auto_voxel(median, camera.intrinsics.scaled(width, height))
+    return ShotPlan(gauge, limits.near, far, voxel, median)
 
 
 def _depth(estimate: DepthEstimate, quantity: Quantity, gauge: Gauge) -> DepthMap:

@@ -147,6 +147,8 @@ def predict(
     """
     if store.complete:
         return
+    if store.frame_count:
+        logger.info("%d frames have depth already: going on after them", store.frame_count)
     with closing(prefetched(source.frames(), AHEAD)) as decoded:
         frames = observer.watch(decoded, "depth", source.info.frame_count)
         for chunk in infer(in_shots(frames, cut_threshold), network, compat=compat, resume=store.checkpoint):

@@ -36,6 +36,9 @@ class Anchor(Protocol):
     def origin(self) -> str:
         """What it is, for the report."""
 
+    def covers(self, shot: ShotSpan) -> bool:
+        """Whether it should know anything of this shot."""
+
     def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
         """Disparities of the shot beside the inverse depths that they should be."""
 
@@ -48,11 +51,14 @@ class GivenFirstDepth:
     origin: str
     units: Units = "metres"
 
+    def covers(self, shot: ShotSpan) -> bool:
+        """The first shot."""
+        return shot.start == 0
+
     def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
-        """The first frame of the first shot; nothing for later shots."""
-        if shot.start == 0:
-            first = next(maps.estimates(0))
-            yield from_depth_map(disparity_of(first.values, maps.quantity), self.depth, time=first.time)
+        """The first frame."""
+        first = next(maps.estimates(shot.start))
+        yield from_depth_map(disparity_of(first.values, maps.quantity), self.depth, time=first.time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,10 @@ class MetricFirstPicture:
     """What the network sees of it: it takes the principal point to be the middle."""
     origin: str
     units: Units = "metres"
+
+    def covers(self, shot: ShotSpan) -> bool:  # noqa: ARG002 - an Anchor
+        """Every shot has a first picture."""
+        return True
 
     def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
         """The first frame of the shot."""
@@ -84,6 +94,10 @@ class SlamMap:
     points: SparsePoints
     units: Units
     origin: str
+
+    def covers(self, shot: ShotSpan) -> bool:  # noqa: ARG002 - an Anchor
+        """Where landmarks were seen is found on the way."""
+        return True
 
     def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
         """Every frame of the shot in which landmarks were seen."""
@@ -115,21 +129,34 @@ def gauge_shot(maps: DepthMaps, shot: ShotSpan, anchor: Anchor | None) -> Gauge:
     """Scale and shift of one shot: from the anchor, else the maps' own metres, else relative units.
 
     Raises:
-        AlignmentError: the anchor does not determine them, and there is no other shot to go on with.
+        AlignmentError: the anchor does not determine them for the first shot.
     """
-    if anchor is not None:
-        try:
-            fit = fit_shot(anchor.correspondences(maps, shot))
-        except AlignmentError as error:
-            if len(maps.shots) == 1:
-                raise
-            logger.warning("shot %d (from frame %d) has no anchor: %s", shot.shot, shot.start, error)
-        else:
-            return Gauge(fit.scale, fit.shift, anchor.units, anchor.origin, fit)
+    anchored = None if anchor is None else _anchored(maps, shot, anchor)
+    if anchored is not None:
+        return anchored
     if maps.quantity == "depth":
         return Gauge(1.0, 0.0, "metres", "the depth maps' own metres", None)
     scale, shift = relative_gauge(probe.values for probe in probes(maps, shot))
     return Gauge(scale, shift, "relative", "no anchor", None)
+
+
+def _anchored(maps: DepthMaps, shot: ShotSpan, anchor: Anchor) -> Gauge | None:
+    if not anchor.covers(shot):
+        logger.warning("shot %d (from frame %d) has no anchor: %s is of the first shot", *_place(shot), anchor.origin)
+        return None
+    try:
+        fit = fit_shot(anchor.correspondences(maps, shot))
+    except AlignmentError as error:
+        if shot.start == 0:
+            raise AlignmentError(f"{anchor.origin}: {error}") from error
+        logger.warning("shot %d (from frame %d) has no anchor: %s", *_place(shot), error)
+        return None
+    logger.debug("shot %d (from frame %d): 1 / depth = %g * disparity + %g", *_place(shot), fit.scale, fit.shift)
+    return Gauge(fit.scale, fit.shift, anchor.units, anchor.origin, fit)
+
+
+def _place(shot: ShotSpan) -> tuple[int, int]:
+    return shot.shot, shot.start
 
 
 def probes(maps: DepthMaps, shot: ShotSpan, count: int = PROBES) -> Iterator[DepthEstimate]:

@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 LOOKS = 24
 """Pictures that are looked at for black bars, where there seem to be any."""
 
+DOUBTFUL = 0.25
+"""Median relative error of depth at an anchor's places from which on a run warns."""
+
 Metric = Callable[[], MetricNetwork | None]
 """Loads the network for metres, if there is one, when it is first asked for."""
 
@@ -52,7 +55,8 @@ Metric = Callable[[], MetricNetwork | None]
 class Poses:
     """Where camera poses come from."""
 
-    poser: Poser
+    poser_of: Callable[[Intrinsics], Poser]
+    """Makes the poser, once the camera is known."""
     origin: str
     units: Units | None
     """Units of the poses; None where they take over those of the depth."""
@@ -79,7 +83,7 @@ class Reconstruction:
 
     def clouds(self) -> Iterator[SegmentCloud]:
         """One cloud for each run of frames that share a world, in the axes of files, as soon as it is complete."""
-        scene = Scene(self.source, self.maps, self.plans, self.poses.poser, self.edge)
+        scene = Scene(self.source, self.maps, self.plans, self.poses.poser_of(self.camera.intrinsics), self.edge)
         fused = point_clouds(scene, self.observer)
         return (SegmentCloud(to_axes(each.cloud, self.poses.up), each.summary) for each in fused)
 
@@ -103,7 +107,7 @@ class Reconstruction:
             *letterbox,
             ("depth", told_origin(self.depth_origin)),
             ("field of view", f"{self.camera.intrinsics.fov_x:.1f}{spread} degrees ({self.camera.origin})"),
-            ("units", ", ".join(dict.fromkeys(_told(plan.gauge) for plan in self.plans if plan is not None))),
+            ("units", ", ".join(dict.fromkeys(_told(plan) for plan in self.plans if plan is not None))),
             ("poses", self.poses.origin),
         ]
 
@@ -122,16 +126,32 @@ class Reconstruction:
             "shots": [None if plan is None else _facts(plan) for plan in self.plans],
         }
 
+    def require_placed(self, clouds: Sequence[SegmentSummary]) -> None:
+        """Say how many frames are in no cloud.
 
-def _told(gauge: Gauge) -> str:
-    agreed = "" if gauge.fit is None else f", {gauge.fit.inlier_ratio:.0%} of {gauge.fit.count} places agree"
-    return f"{UNIT_NAMES[gauge.units]} ({gauge.origin}{agreed})"
+        Raises:
+            TrajectoryError: all of them.
+        """
+        placed, count = sum(cloud.frames for cloud in clouds), self.maps.frame_count
+        if not placed:
+            raise TrajectoryError(
+                f"{self.source.info.path}: none of its {count} frames could be placed, so there is no cloud: "
+                "give --trajectory, or --static for a camera that does not move"
+            )
+        if placed < count:
+            logger.warning("%d of %d frames have no pose and are left out", count - placed, count)
+
+
+def _told(plan: ShotPlan) -> str:
+    apart = "" if plan.disagreement is None else f", {plan.disagreement:.1%} apart in the middle"
+    return f"{UNIT_NAMES[plan.gauge.units]} ({plan.gauge.origin}{apart})"
 
 
 def _facts(plan: ShotPlan) -> dict[str, object]:
     gauge = plan.gauge
     facts: dict[str, object] = {"units": gauge.units, "origin": gauge.origin}
     facts |= {"scale": gauge.scale, "shift": gauge.shift, "far": plan.far, "voxel": plan.voxel}
+    facts |= {"median_depth": plan.median_depth, "disagreement": plan.disagreement}
     if gauge.fit is not None:
         facts |= {"inlier_ratio": gauge.fit.inlier_ratio, "residual_mad": gauge.fit.residual_mad}
         facts |= {"correspondences": gauge.fit.count}
@@ -148,23 +168,42 @@ def reconstruction(
         ReconError: anything about the input or the options that cannot work, in one line.
     """
     source = open_source(video, settings.sampling)
+    poses = find_poses(source, settings.camera)  # what is given is read before hours of work, not after
+    anchor = given_anchor(source, settings)
+    _require_one_unit(poses, anchor)
+    known_camera = given_camera(source, settings)
     with depth_maps(source, output, settings, observer) as (all_maps, depth_origin):
         content = find_content(_spread_pictures(source, all_maps, LOOKS))
         maps = ContentMaps(all_maps, content) if content.bars else all_maps
         network = cache(partial(_metric_network, settings, observer))
         pictures = partial(_spread_pictures, source, maps, settings.anchor.fov_frames)
-        camera = find_camera(source, settings, partial(_measured, source, network, content, pictures, observer))
-        anchor = find_anchor(source, settings, maps.quantity, network, camera, content)
-        poses = find_poses(source, settings.camera, camera)
-        limits = Limits(settings.clean.min_depth, settings.clean.max_depth, settings.fuse.voxel)
+        measured = partial(_measured, source, network, content, pictures, observer)
+        camera = find_camera(source, known_camera, measured)
+        anchor = anchor or metric_anchor(source, settings, maps.quantity, network, camera, content)
         gauges = [gauge_shot(maps, shot, anchor) for shot in maps.shots]
-        usable = _in_units(gauges, poses)
-        plans = [
-            plan_shot(maps, shot, gauge, camera, limits) if gauge in usable else None
-            for shot, gauge in zip(maps.shots, gauges, strict=True)
-        ]
-        edge = settings.clean.edge
-        yield Reconstruction(source, maps, depth_origin, content, camera, plans, poses, edge, observer)
+        plans = _plans(maps, gauges, camera, poses, settings)
+        yield Reconstruction(source, maps, depth_origin, content, camera, plans, poses, settings.clean.edge, observer)
+
+
+def _plans(
+    maps: DepthMaps, gauges: Sequence[Gauge], camera: Camera, poses: Poses, settings: PointcloudSettings
+) -> list[ShotPlan | None]:
+    limits = Limits(settings.clean.min_depth, settings.clean.max_depth, settings.fuse.voxel)
+    usable = _in_units(gauges, poses)
+    plans = [
+        plan_shot(maps, shot, gauge, camera, limits) if gauge in usable else None
+        for shot, gauge in zip(maps.shots, gauges, strict=True)
+    ]
+    for shot, plan in zip(maps.shots, plans, strict=True):
+        if plan is not None and (plan.disagreement or 0) > DOUBTFUL:
+            logger.warning(
+                "shot %d: %s and the depth are %.0f %% apart in the middle: do not trust its lengths; does the anchor "
+                "belong to this video?",
+                shot.shot,
+                plan.gauge.origin,
+                100 * (plan.disagreement or 0),
+            )
+    return plans
 
 
 def _metric_network(settings: PointcloudSettings, observer: Observer) -> MetricNetwork | None:
@@ -174,18 +213,20 @@ def _metric_network(settings: PointcloudSettings, observer: Observer) -> MetricN
     return choose_metric(settings.anchor, device=depth.device, download=depth.download, on_download=observer.download)
 
 
-def find_camera(source: Source, settings: PointcloudSettings, measured: Callable[[], Camera | None]) -> Camera:
-    """The camera: a calibration file, --fov, the SfM model, the file's own focal length, MoGe, or an assumption."""
+def given_camera(source: Source, settings: PointcloudSettings) -> Camera | None:
+    """The camera, where somebody says it: a calibration file, --fov, the SfM model, or the video's own focal length."""
     size = source.info.width, source.info.height
-    return first_known(
-        partial(_calibrated, settings.camera.intrinsics, *size),
-        partial(from_fov, settings.camera.fov, "--fov", *size),
-        partial(_calibrated_by_slam, settings, *size),
-        partial(from_fov, source.info.fov_x, "focal length in the file", *size),
-        measured,
-        width=size[0],
-        height=size[1],
+    return (
+        _calibrated(settings.camera.intrinsics, *size)
+        or from_fov(settings.camera.fov, "--fov", *size)
+        or _calibrated_by_slam(settings, *size)
+        or from_fov(source.info.fov_x, "focal length in the file", *size)
     )
+
+
+def find_camera(source: Source, known: Camera | None, measured: Callable[[], Camera | None]) -> Camera:
+    """The camera that is known, else what MoGe measures, else an assumption."""
+    return first_known(lambda: known, measured, width=source.info.width, height=source.info.height)
 
 
 def _calibrated(path: Path | None, width: int, height: int) -> Camera | None:
@@ -224,10 +265,8 @@ def _spread_pictures(source: Source, maps: DepthMaps, count: int) -> Iterator[Pi
     return (source.picture(probe.time) for probe in probes(maps, whole, count))
 
 
-def find_anchor(
-    source: Source, settings: PointcloudSettings, quantity: Quantity, metric: Metric, camera: Camera, content: Content
-) -> Anchor | None:
-    """What makes the run metric: given points or depth first, then MoGe, unless the maps are metric themselves."""
+def given_anchor(source: Source, settings: PointcloudSettings) -> Anchor | None:
+    """What the user gives to make the run metric: a map with points, or depth of the first frame."""
     anchor = settings.anchor
     if anchor.sparse is not None:
         points = read_sparse(anchor.sparse, times_by_name=source.times_by_name, rate=settings.camera.trajectory_rate)
@@ -235,7 +274,14 @@ def find_anchor(
     if anchor.first_frame_depth is not None:
         depth = read_depth_map(anchor.first_frame_depth, scale=settings.depth.depth_scale)
         return GivenFirstDepth(depth, f"first-frame depth {anchor.first_frame_depth.name}")
-    if quantity == "depth" and anchor.anchor == "auto":
+    return None
+
+
+def metric_anchor(
+    source: Source, settings: PointcloudSettings, quantity: Quantity, metric: Metric, camera: Camera, content: Content
+) -> Anchor | None:
+    """MoGe, where it is there and knows metres, unless the maps are metric themselves."""
+    if quantity == "depth" and settings.anchor.anchor == "auto":
         return None
     network = metric()
     if network is not None and not network.metric:
@@ -247,7 +293,18 @@ def find_anchor(
     return None
 
 
-def find_poses(source: Source, settings: CameraSettings, camera: Camera) -> Poses:
+def _require_one_unit(poses: Poses, anchor: Anchor | None) -> None:
+    """Two units are never mixed: what is given is compared before any work is done.
+
+    Raises:
+        TrajectoryError: the poses and the anchor have different units.
+    """
+    if anchor is not None and poses.units not in {None, anchor.units}:
+        told = f"the poses are in {UNIT_NAMES[poses.units]}, the anchor in {UNIT_NAMES[anchor.units]}"
+        raise TrajectoryError(f"{told}: give both from one source (--slam-units speaks of the poses and of --sparse)")
+
+
+def find_poses(source: Source, settings: CameraSettings) -> Poses:
     """Where poses come from: a file, a camera that does not move, or the pictures themselves."""
     if settings.trajectory is not None:
         trajectory = read_trajectory(
@@ -255,10 +312,10 @@ def find_poses(source: Source, settings: CameraSettings, camera: Camera) -> Pose
         )
         units = _units(settings.trajectory, settings)
         origin = f"{settings.trajectory} ({len(trajectory.times)} poses)"
-        return Poses(along(camera.intrinsics, partial(pose_at, trajectory)), origin, units, "camera")
+        return Poses(partial(along, pose_at=partial(pose_at, trajectory)), origin, units, "camera")
     if settings.static:
-        return Poses(still(camera.intrinsics), "the camera does not move (--static)", None, "z")
-    return Poses(estimated(camera.intrinsics), "estimated from the pictures and their depth", None, "z")
+        return Poses(still, "the camera does not move (--static)", None, "z")
+    return Poses(estimated, "estimated from the pictures and their depth", None, "z")
 
 
 def _units(path: Path, settings: CameraSettings) -> Units:
@@ -278,9 +335,10 @@ def _in_units(gauges: Sequence[Gauge], poses: Poses) -> list[Gauge]:
     if others and poses.units is not None:
         told = f"the poses are in {UNIT_NAMES[poses.units]}, the depth in {' and '.join(sorted(others))}"
         if not usable:
+            metric = ", or say --slam-units metres if the poses are metric" if poses.units == "slam" else ""
             raise TrajectoryError(
-                f"{told}: give an anchor in the units of the poses (--first-frame-depth, --sparse or MoGe's weights), "
-                "or say --slam-units metres if the poses are metric"
+                f"{told}: give an anchor in the units of the poses (--first-frame-depth, --sparse or MoGe's weights)"
+                f"{metric}"
             )
         logger.warning("%s: %d of %d shots are left out", told, len(gauges) - len(usable), len(gauges))
     return usable

@@ -13,6 +13,10 @@ ASSUMED_FOV = 60.0
 """Degrees along the longer side of the picture: a phone's main camera while it films (26 mm equivalent, cropped)."""
 
 
+OFF_CENTRE = 0.1
+"""Part of a side by which a principal point may be off the middle before a run asks whether it is the right one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Camera:
     """Intrinsics and the ground they stand on."""
@@ -51,7 +55,18 @@ def given(intrinsics: Intrinsics, origin: str, width: int, height: int) -> Camer
             f"{origin}: calibrated for {intrinsics.width} x {intrinsics.height} pictures, but these are "
             f"{width} x {height}: a crop or another camera; give the calibration of these pictures"
         )
-    return Camera(intrinsics.scaled(width, height), origin, None)
+    scaled = intrinsics.scaled(width, height)
+    if max(abs(scaled.cx / width - 0.5), abs(scaled.cy / height - 0.5)) > OFF_CENTRE:
+        logger.warning(
+            "%s: its principal point (%.0f, %.0f) is far from the middle of a %d x %d picture: does it belong to "
+            "this camera, at this size?",
+            origin,
+            scaled.cx,
+            scaled.cy,
+            width,
+            height,
+        )
+    return Camera(scaled, origin, None)
 
 
 def from_fov(fov_x: float | None, origin: str, width: int, height: int, spread: float | None = None) -> Camera | None:
