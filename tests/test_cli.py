@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -143,6 +144,77 @@ def test_what_the_user_has_is_not_overwritten(recon: Run, tmp_path: Path) -> Non
     forced = recon("pointcloud", f"{ROOM}/room.mp4", *TRUTH, "--every", "1", "-o", "cloud.ply", "--overwrite")
     assert forced.returncode == 0, forced.stderr
     assert len(read_ply(mine)) > 1000
+
+
+def test_what_stands_beside_an_output_is_not_overwritten_either(recon: Run, tmp_path: Path) -> None:
+    """The settings, the preview and further clouds have names of their own, which may be taken."""
+    work = tmp_path / "work"
+    for name, command in (("a.ply.yaml", "pointcloud"), ("b.yaml", "depth"), ("c.preview.mp4", "depth")):
+        (work / name).write_text("precious: true\n")
+        output = name.removesuffix(".yaml").removesuffix(".preview.mp4")
+        refused = recon(command, f"{ROOM}/room.mp4", *DEPTH, "--every", "1", "-o", output)
+        assert refused.returncode == 2, refused.stderr
+        assert f"{name}: is there already" in refused.stderr
+        assert (work / name).read_text() == "precious: true\n"
+
+
+def test_a_folder_with_anything_else_in_it_is_never_replaced(recon: Run, tmp_path: Path) -> None:
+    command = ("depth", f"{ROOM}/room.mp4", *DEPTH, "--every", "1", "--no-preview", "-o", "maps")
+    assert recon(*command).returncode == 0
+    assert recon(*command).returncode == 0, "maps alone are replaced"
+    notes = tmp_path / "work" / "maps" / "notes.txt"
+    notes.write_text("precious")
+    for options in ((), ("--overwrite",)):
+        refused = recon(*command, *options)
+        assert refused.returncode == 2
+        assert "maps: holds something else than depth maps of recon; name another folder" in refused.stderr
+    assert notes.read_text() == "precious"
+
+
+def test_the_input_is_never_the_output(recon: Run, tmp_path: Path) -> None:
+    mine = tmp_path / "work" / "room.preview.mp4"
+    mine.write_bytes((ROOM / "room.mp4").read_bytes())
+    refused = recon("depth", "room.preview.mp4", *DEPTH, "--overwrite", "-o", "room")
+    assert refused.returncode == 2
+    assert "is the input; name another output" in refused.stderr
+    assert mine.read_bytes() == (ROOM / "room.mp4").read_bytes()
+
+
+def test_frames_without_a_pose_are_counted(recon: Run, tmp_path: Path) -> None:
+    poses = (ROOM / "trajectory.tum").read_text().splitlines()
+    (tmp_path / "work" / "short.tum").write_text("\n".join(poses[:20]))
+    done = recon("pointcloud", f"{ROOM}/room.mp4", *DEPTH, *CAMERA, "--trajectory", "short.tum", "-o", "a.ply")
+    assert done.returncode == 0, done.stderr
+    left_out = (
+        60 - yaml.safe_load((tmp_path / "work" / "a.ply.yaml").read_text())["provenance"]["clouds"]["a.ply"]["frames"]
+    )
+    assert 35 <= left_out <= 42
+    assert f"{left_out} of 60 frames have no pose and are left out" in done.stderr
+
+
+def test_nothing_that_can_be_placed_is_one_line_and_no_cloud(recon: Run, tmp_path: Path) -> None:
+    """Grey frames have no features: without poses there is no cloud, and it is said."""
+    grey = tmp_path / "work" / "grey"
+    depth = tmp_path / "work" / "depth"
+    for folder, values in ((grey, np.full((60, 80), 128, np.uint8)), (depth, np.full((60, 80), 2000, np.uint16))):
+        folder.mkdir()
+        for number in range(3):
+            (folder / f"{number}.png").write_bytes(cv2.imencode(".png", values)[1].tobytes())
+    refused = recon("pointcloud", "grey", "--depth", "depth", "-o", "a.ply")
+    errors = [line for line in refused.stderr.splitlines() if line.startswith("recon: error: ")]
+    assert (refused.returncode, len(errors)) == (1, 1), refused.stderr
+    assert "none of its 3 frames could be placed" in errors[0]
+    assert "--static" in errors[0]
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["depth", "grey"]
+
+
+def test_the_calibration_of_another_camera_is_doubted(recon: Run, tmp_path: Path) -> None:
+    (tmp_path / "work" / "K.txt").write_text("495 0 269.5\n0 495 169.2\n0 0 1\n")
+    done = recon(
+        "pointcloud", f"{ROOM}/room.mp4", *DEPTH, "--intrinsics", "K.txt", "--static", "--end", "0.1", "-o", "a.ply"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "K.txt: its principal point (270, 170) is far from the middle of a 384 x 288 picture" in done.stderr
 
 
 def test_depth_maps_are_converted(recon: Run, tmp_path: Path) -> None:

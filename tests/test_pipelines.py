@@ -226,6 +226,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not(tmp_path: Path, sent: s
     process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == exit_code, errors
+    assert sent == signal.SIGKILL or "the same command goes on from there" in errors
     assert not StoredDepth.read(store).complete
     assert not stopped.exists()
     for output in (stopped, whole):
