@@ -192,11 +192,6 @@ class PointcloudSettings(Section):
     store: StoreSettings = StoreSettings()
 
 
-def to_yaml(section: Section) -> str:
-    """The whole of a section as YAML, defaults included: enough to repeat a run."""
-    return yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False)
-
-
 def _reason(error: Exception) -> str:
     return str(error.strerror) if isinstance(error, OSError) else " ".join(str(error).split())
 

@@ -1,14 +1,12 @@
 """Lazy plumbing for iterators; it knows nothing of frames or depth."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Final, TypeVar
 
 T = TypeVar("T")
-
-Watch = Callable[[Iterable[T], str, float | None], Iterator[T]]
 
 
 class _End:

@@ -9,6 +9,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
+
+from recon.models.vda import Size, VideoDepthAnything
 
 PARITY = Path(__file__).parent / "data" / "parity"
 
@@ -24,6 +27,15 @@ def published_shapes(size: str) -> Shapes:
 def weights(shapes: Shapes, seed: int) -> dict[str, np.ndarray]:
     """A value for each tensor; the time encodings (``.pe``) are computed by a network itself and left out."""
     return {name: weight(name, shape, seed) for name, shape in shapes.items() if not name.endswith(".pe")}
+
+
+def network(size: Size, seed: int) -> VideoDepthAnything:
+    """The network on seeded weights, ready for inference."""
+    with torch.device("meta"):
+        model = VideoDepthAnything(size)
+    tensors = weights(published_shapes(size), seed)
+    model.load_weights({name: torch.from_numpy(values) for name, values in tensors.items()})
+    return model.eval().requires_grad_(requires_grad=False)
 
 
 def weight(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

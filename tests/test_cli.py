@@ -231,3 +231,14 @@ def test_models_says_how_to_get_what_is_missing(recon: Run) -> None:
     assert done.returncode == 0
     assert "hf download depth-anything/Video-Depth-Anything-Small video_depth_anything_vits.pth" in done.stdout
     assert "CC-BY-NC-4.0" in done.stdout
+
+
+def test_only_its_own_clouds_of_an_earlier_run_are_removed(recon: Run, tmp_path: Path) -> None:
+    """A run that writes fewer clouds takes the further ones of the last with it, and nothing else that is named."""
+    work = tmp_path / "work"
+    (work / "a.ply.yaml").write_text("provenance: {clouds: {a.ply: {}, a.2.ply: {}, mine.ply: {}, ../up.ply: {}}}\n")
+    for name in ("a.2.ply", "a.3.ply", "mine.ply", "../up.ply"):
+        (work / name).write_text("ply")
+    assert recon("pointcloud", f"{ROOM}/room.mp4", *TRUTH, "--every", "1", "-o", "a.ply").returncode == 0
+    assert not (work / "a.2.ply").exists()
+    assert all((work / name).exists() for name in ("a.ply", "a.3.ply", "mine.ply", "../up.ply"))

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import seeded
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -419,22 +418,9 @@ def test_default_fit_drifts_no_more_than_the_published_one(similarity: float) ->
 
 
 @pytest.fixture(scope="module")
-def _one_thread() -> Iterator[None]:
-    """Small tensors on a busy machine: more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def small(_one_thread: None) -> VideoDepthAnything:
+def small() -> VideoDepthAnything:
     """The small network on the seeded weights of the parity vectors."""
-    with torch.device("meta"):
-        network = VideoDepthAnything("vits")
-    tensors = seeded.weights(seeded.published_shapes("vits"), 11)
-    network.load_weights({name: torch.from_numpy(values) for name, values in tensors.items()})
-    return network.eval().requires_grad_(requires_grad=False)
+    return seeded.network("vits", seed=11)
 
 
 def behind_the_protocol(network: VideoDepthAnything, input_size: int) -> VideoDepthNetwork:

@@ -1,7 +1,6 @@
 """The network against outputs of the published code on the same seeded weights."""
 
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,26 +13,9 @@ RELATIVE = 1e-4
 """Largest error allowed, in parts of the largest value."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Small tensors on a busy machine: more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def seeded_network(size: Size, seed: int) -> VideoDepthAnything:
-    with torch.device("meta"):
-        network = VideoDepthAnything(size)
-    tensors = seeded.weights(seeded.published_shapes(size), seed)
-    network.load_weights({name: torch.from_numpy(values) for name, values in tensors.items()})
-    return network.eval().requires_grad_(requires_grad=False)
-
-
 @pytest.fixture(scope="module")
 def small() -> VideoDepthAnything:
-    return seeded_network("vits", seed=11)
+    return seeded.network("vits", seed=11)
 
 
 @pytest.mark.parametrize("size", ["vits", "vitb", "vitl"])
@@ -66,7 +48,7 @@ def test_small_network_gives_the_published_maps(small: VideoDepthAnything, numbe
 
 def test_base_network_gives_the_published_maps() -> None:
     vectors = np.load(seeded.PARITY / "vda_vitb.npz")
-    _assert_same(seeded_network("vitb", int(vectors["seed"])), vectors["forward_in"], vectors["forward_out"])
+    _assert_same(seeded.network("vitb", int(vectors["seed"])), vectors["forward_in"], vectors["forward_out"])
 
 
 def _assert_same(network: VideoDepthAnything, clips: np.ndarray, published: np.ndarray) -> None:
@@ -111,7 +93,7 @@ def test_temporal_modules_start_as_the_identity() -> None:
 
 def test_gradients_reach_every_parameter_that_is_used() -> None:
     """Training goes through the same code: chunks and all."""
-    network = seeded_network("vits", seed=11).requires_grad_(requires_grad=True)
+    network = seeded.network("vits", seed=11).requires_grad_(requires_grad=True)
     network(torch.from_numpy(np.load(seeded.PARITY / "vda_vits.npz")["forward1_in"][:1])).mean().backward()
     unused = {name for name, value in network.named_parameters() if value.grad is None}
     skip_of_the_coarsest_level = {name for name in unused if "refinenet4.resConfUnit1" in name}

@@ -1,7 +1,6 @@
 """The adapter: sizes, colours, files of weights, devices, and what is promised of encode and decode."""
 
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +21,6 @@ from recon.stages.disparity import infer
 from recon.types import Frame, ShotFrame
 
 SPEC = NetworkSpec("seeded", "vits", metric=False, sha256="5eed")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Small tensors on a busy machine: more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -61,9 +61,10 @@ def record_of(output: Path) -> Path:
 
 
 def earlier_clouds(output: Path) -> set[Path]:
-    """The clouds that an earlier run wrote for the same output, as far as they are still there."""
-    names = _provenance(record_of(output)).get("clouds", {})
-    return {output.with_name(name) for name in names if output.with_name(name).is_file()}
+    """The clouds that an earlier run wrote for the same output."""
+    names = _provenance(record_of(output)).get("clouds") or ()
+    ours = re.compile(rf"{re.escape(output.stem)}(\.\d+)?\.ply")  # whatever the file says, no other name is touched
+    return {output.with_name(name) for name in map(str, names) if ours.fullmatch(name)}
 
 
 def _require_free(paths: Sequence[Path], source: Path, *, overwrite: bool, ours: bool) -> None:
@@ -109,8 +110,8 @@ def _holds_maps_alone(folder: Path) -> bool:
 def record(output: Path, settings: Section, provenance: Mapping[str, object]) -> Path:
     """Write ``<output>.yaml``: all settings (repeat with --config) and what was found out on the way."""
     path = record_of(output)
-    once = {"store": {"fresh"}, "general": {"overwrite"}}  # what was meant for one run is not repeated
-    content = settings.model_dump(mode="json", exclude=once) | {PROVENANCE: {"recon": __version__, **provenance}}
+    for_one_run = {"store": {"fresh"}}
+    content = settings.model_dump(mode="json", exclude=for_one_run) | {PROVENANCE: {"recon": __version__, **provenance}}
     with whole_file(path) as partial:
         partial.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path

@@ -81,7 +81,7 @@ def _write(run: "Reconstruction", output: Path) -> list[tuple[Path, "SegmentSumm
         for (name, _summary), (part, _same) in zip(clouds, parts, strict=True):
             part.replace(name)
     for stale in earlier - {name for name, _summary in clouds}:
-        stale.unlink()
+        stale.unlink(missing_ok=True)
     return clouds
 
 

@@ -22,7 +22,7 @@ Precision: each map has a coding of its own, the finest that 16 bits allow. A va
 import re
 import zipfile
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -62,6 +62,16 @@ class ShotSpan:
     """Index of its first frame."""
     count: int
     """How many frames it has."""
+
+
+def shot_spans(shots: Iterable[int]) -> list[ShotSpan]:
+    """The spans of frames, given the number of each frame's shot."""
+    spans: list[ShotSpan] = []
+    start = 0
+    for shot, frames in groupby(shots):
+        spans.append(ShotSpan(shot, start, sum(1 for _ in frames)))
+        start += spans[-1].count
+    return spans
 
 
 class _File(BaseModel):
@@ -172,13 +182,7 @@ class StoredDepth:
     @property
     def shots(self) -> list[ShotSpan]:
         """The shots, in order."""
-        numbers = (int(shot) for segment in self._segments for shot in segment.frames["shot"])
-        spans: list[ShotSpan] = []
-        start = 0
-        for shot, frames in groupby(numbers):
-            spans.append(ShotSpan(shot, start, sum(1 for _ in frames)))
-            start += spans[-1].count
-        return spans
+        return shot_spans(int(shot) for segment in self._segments for shot in segment.frames["shot"])
 
     @property
     def value_range(self) -> tuple[float, float]:

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from recon.io.depth import DepthFolder
 from recon.io.source import Source
-from recon.io.store import SUFFIX, DepthStore, ShotSpan, find_store
+from recon.io.store import SUFFIX, DepthStore, ShotSpan, find_store, shot_spans
 from recon.io.video import open_source
 from recon.models import DisparityNetwork
 from recon.settings import DepthSettings, SamplingSettings, ShotSettings, StoreSettings
@@ -211,7 +210,10 @@ def matched_maps(
         timeline = [(each.frame.time, each.shot) for each in in_shots(frames, cut_threshold)]
     times = [time for time, _shot in timeline]
     return MatchedMaps(
-        folder, times, folder.match(times, source.times_by_name, every_time), _spans(shot for _time, shot in timeline)
+        folder,
+        times,
+        folder.match(times, source.times_by_name, every_time),
+        shot_spans(shot for _time, shot in timeline),
     )
 
 
@@ -220,13 +222,3 @@ def _every_time(source: Source, picture_rate: float) -> list[float]:
     whole = open_source(source.info.path, SamplingSettings(picture_rate=picture_rate))
     with closing(whole.frames()) as frames:
         return [frame.time for frame in frames]
-
-
-def _spans(shots: Iterable[int]) -> list[ShotSpan]:
-    spans: list[ShotSpan] = []
-    start = 0
-    for shot, members in groupby(shots):
-        count = sum(1 for _ in members)
-        spans.append(ShotSpan(shot, start, count))
-        start += count
-    return spans
