@@ -47,8 +47,8 @@ class SamplingSettings(Section):
         return self.every or (1 / self.fps if self.fps else 0.0)
 
 
-class DepthSettings(Section):
-    """How depth is found."""
+class NetworkSettings(Section):
+    """The network for depth."""
 
     model: str = "auto"
     """Network: a name that `recon models` lists, `transformers:REPOSITORY`, or auto (the best that is found)."""
@@ -62,14 +62,21 @@ class DepthSettings(Section):
     """Arithmetic of the network; auto takes half precision only where it is right."""
     compat: Literal["none", "vda"] = "none"
     """vda repeats the windows and the arithmetic of the published Video Depth Anything code exactly, shots and all."""
+    mode: Literal["offline", "streaming"] = "offline"
+    """offline looks ahead, in windows of 32 frames; streaming gives each frame's depth before it sees the next one."""
+    download: bool = True
+    """Whether missing weights may be downloaded."""
+
+
+class DepthSettings(NetworkSettings):
+    """How depth is found: by a network, or in files."""
+
     depth: Path | None = None
     """Folder of depth maps made elsewhere (PNG, EXR, NPZ or NPY), instead of a network."""
     depth_kind: Literal["depth", "disparity"] = "depth"
     """What those maps hold: metres along the optical axis, or disparity up to scale and shift."""
     depth_scale: float = Field(default=1000.0, gt=0)
     """Units of a 16-bit PNG for one metre (1000: millimetres; 5000: TUM RGB-D; 256: KITTI)."""
-    download: bool = True
-    """Whether missing weights may be downloaded."""
 
 
 class ShotSettings(Section):
@@ -167,6 +174,38 @@ class DepthMapSettings(Section):
     """Size of the maps: the pictures' own, or the network's (smaller files, no interpolation)."""
     preview: bool = True
     """Also write a colour preview, DEPTH.preview.mp4."""
+
+
+class EvaluationSettings(Section):
+    """What is compared, and by which rules."""
+
+    protocol: Literal["corrected", "vda-released"] = "corrected"
+    """corrected follows the published text; vda-released repeats the released scripts with their defects."""
+    clip: tuple[str, ...] = ()
+    """Names of clips to take, instead of all."""
+    frames: int | None = Field(default=None, gt=0)
+    """Take at most so many frames of each clip."""
+    predictions: Path | None = None
+    """Depth made elsewhere: a folder with a folder (or NPZ, NPY) for each clip, or with the maps of the only clip."""
+    prediction_kind: Literal["depth", "disparity"] = "disparity"
+    """What those maps hold: metres along the optical axis, or disparity up to scale and shift."""
+    prediction_scale: float = Field(default=1000.0, gt=0)
+    """Units of a 16-bit PNG among the predictions for one metre."""
+    method: str | None = None
+    """Name of the row in tables; the network's own, or the folder's, where not given."""
+    cloud_threshold: float = Field(default=0.05, gt=0)
+    """Distance at which a fused point is right, metres; where the data set has poses."""
+    truth_scale: float = Field(default=1000.0, gt=0)
+    """folder: units of a 16-bit PNG of true depth for one metre (256: KITTI)."""
+    truth_max_depth: float = Field(default=80.0, gt=0)
+    """folder: metres beyond which true depth does not count."""
+
+
+class EvaluationRunSettings(Section):
+    """All settings of `recon eval`."""
+
+    evaluation: EvaluationSettings = EvaluationSettings()
+    depth: NetworkSettings = NetworkSettings()
 
 
 class DepthRunSettings(Section):

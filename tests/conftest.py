@@ -10,7 +10,15 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-CHECKED = ["recon.types", "recon.files", "recon.geometry", "recon.fitting", "recon.stages", "recon.io"]
+CHECKED = [
+    "recon.types",
+    "recon.files",
+    "recon.geometry",
+    "recon.fitting",
+    "recon.stages",
+    "recon.evaluation",
+    "recon.io",
+]
 install_import_hook(CHECKED, "beartype.beartype")
 
 settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True, database=None)

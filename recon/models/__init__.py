@@ -1,6 +1,6 @@
 """The only home of torch. What the rest of recon knows of a network is one of these Protocols: numpy in, numpy out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -10,6 +10,7 @@ from recon.types import MetricPicture, Picture
 from recon.types import Quantity as Quantity
 
 Features = TypeVar("Features")
+Memory = TypeVar("Memory")
 
 
 @runtime_checkable
@@ -43,6 +44,25 @@ class DisparityNetwork(Protocol[Features]):
 
     def decode(self, features: Sequence[Features], size: tuple[int, int]) -> Float32[np.ndarray, "t h w"]:
         """One map for each of the (at most ``window``) features, resized bilinearly to ``size`` = (height, width)."""
+
+
+@runtime_checkable
+class StreamingNetwork(DisparityNetwork[Features], Protocol[Features, Memory]):
+    """A network that can also go frame by frame: one in, one out, with a memory that does not grow without bound.
+
+    ``Memory`` is opaque and never changed in place.
+    """
+
+    def follow(
+        self, features: Features, memory: Memory | None, size: tuple[int, int]
+    ) -> tuple[Float32[np.ndarray, "h w"], Memory]:
+        """The map of the next frame, resized bilinearly to ``size``, and the memory after it; None at the start."""
+
+    def saved(self, memory: Memory) -> Mapping[str, np.ndarray]:
+        """The memory as arrays, from which the same bits come back."""
+
+    def restored(self, arrays: Mapping[str, np.ndarray]) -> Memory:
+        """The memory that ``saved`` gave."""
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from recon.errors import MissingPackageError, OptionError
 from recon.files import sha256_of
 from recon.models import DisparityNetwork, MetricNetwork, moge, video_depth, weights
 from recon.models.weights import KnownWeights, MissingWeightsError, OnDownload
-from recon.settings import AnchorSettings, DepthSettings
+from recon.settings import AnchorSettings, NetworkSettings
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ BEST, STAND_IN = "vda-s", "depth-anything-v2-s"
 MOGE_BEST_FIRST = ("moge-3-vitl", "moge-2-vitl-normal", "moge-2-vitb-normal", "moge-2-vits-normal")
 
 
-def choose_network(settings: DepthSettings, *, on_download: OnDownload | None = None) -> DisparityNetwork[Any]:
+def choose_network(settings: NetworkSettings, *, on_download: OnDownload | None = None) -> DisparityNetwork[Any]:
     """The network for depth that the settings ask for, loaded.
 
     ``auto`` takes Video Depth Anything Small, found or downloaded; else Depth Anything V2 Small, if it is found; else
@@ -60,7 +60,7 @@ def _for_videos(entry: KnownWeights) -> bool:
     return entry.family in {"vda", "vda-metric", "depth-anything-v2"}
 
 
-def _automatic(settings: DepthSettings, on_download: OnDownload | None) -> DisparityNetwork[Any]:
+def _automatic(settings: NetworkSettings, on_download: OnDownload | None) -> DisparityNetwork[Any]:
     best, why = weights.known(BEST), "downloads are switched off"
     path = weights.find(best)
     if path is None and settings.download:
@@ -90,7 +90,7 @@ def _nothing_found(best: KnownWeights, why: str) -> DisparityNetwork[Any]:
     raise weights.missing(best, why)
 
 
-def _loaded(entry: KnownWeights, path: Path, settings: DepthSettings) -> DisparityNetwork[Any]:
+def _loaded(entry: KnownWeights, path: Path, settings: NetworkSettings) -> DisparityNetwork[Any]:
     """The one call to the adapter of Video Depth Anything."""
     if entry.encoder is None:
         raise ValueError(f"{entry.name} has no encoder of its own")
@@ -102,12 +102,12 @@ def _loaded(entry: KnownWeights, path: Path, settings: DepthSettings) -> Dispari
     )
 
 
-def _from_transformers(settings: DepthSettings, on_download: OnDownload | None) -> DisparityNetwork[Any]:
+def _from_transformers(settings: NetworkSettings, on_download: OnDownload | None) -> DisparityNetwork[Any]:
     from recon.models import hub  # noqa: PLC0415 - with its optional package
 
     if settings.weights is not None:
         raise OptionError(f"--weights goes with models of recon's own; name a folder: --model {TRANSFORMERS}FOLDER")
-    if settings.input_size != DepthSettings().input_size:
+    if settings.input_size != NetworkSettings().input_size:
         log.warning("--input-size is ignored: models of transformers come with a size of their own")
     repository = settings.model.removeprefix(TRANSFORMERS)
     folder = hub.folder_of(repository, download=settings.download, on_download=on_download)

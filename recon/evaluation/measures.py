@@ -1,0 +1,122 @@
+"""Every number that a comparison gives: key, name, unit and which way is better. One table for all reports."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Final, Literal
+
+Values = Mapping[str, float]
+"""Key of a measure -> number; NaN where it does not apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a number means."""
+
+    key: str
+    label: str
+    """Heading of its column."""
+    better: Literal["lower", "higher", "nearer 0"]
+    meaning: str
+    """One sentence, with its unit and source."""
+    digits: int = 3
+    """Decimals in tables."""
+    of: Literal["frame", "clip"] = "frame"
+    """Whether every frame has one (a clip then has their mean), or a clip only as a whole."""
+
+
+ABS_REL = "abs_rel"
+TABLE: Final[tuple[Measure, ...]] = (
+    Measure(ABS_REL, "AbsRel", "lower", "Mean of |depth - true| / true, after one scale and shift for the clip."),
+    Measure("delta1", "delta1", "higher", "Share of pixels with max(depth / true, true / depth) < 1.25, same fit."),
+    Measure("rmse", "RMSE", "lower", "Root of the mean squared error of depth in metres, same fit."),
+    Measure(
+        "tae",
+        "TAE",
+        "lower",
+        "Temporal alignment error (arXiv 2410.10815): 100 x AbsRel between each frame's depth and its neighbours' seen "
+        "from there, both directions, by true poses; with --protocol corrected only what is not hidden counts.",
+    ),
+    Measure("tae_unoccluded", "TAE z-buffer", "lower", "The same where the nearest of several points counts."),
+    Measure("boundary_f1", "boundary F1", "higher", "Agreement of depth edges of 5 to 25 % (arXiv 2410.02073, 4.1)."),
+    Measure("metric_abs_rel", "metric AbsRel", "lower", "AbsRel of the metres as predicted, nothing fitted."),
+    Measure("metric_delta1", "metric delta1", "higher", "delta1 of the metres as predicted, nothing fitted."),
+    Measure("metric_rmse", "metric RMSE", "lower", "RMSE of the metres as predicted, nothing fitted."),
+    Measure(
+        "median_abs_rel", "median AbsRel", "lower", "AbsRel after each frame's depth is scaled to the true median."
+    ),
+    Measure(
+        "median_delta1", "median delta1", "higher", "delta1 after each frame's depth is scaled to the true median."
+    ),
+    Measure("log_scale", "log scale", "nearer 0", "Median of log(depth / true) of a frame, after the clip's fit."),
+    Measure("wander", "scale wander", "lower", "Standard deviation of a clip's log scale over its frames.", of="clip"),
+    Measure(
+        "drift", "drift %/min", "nearer 0", "Growth of the scale in per cent a minute (Theil-Sen).", digits=2, of="clip"
+    ),
+    Measure(
+        "seam_jump",
+        "seam jump",
+        "nearer 0",
+        "Mean step of the log scale where windows meet, less the mean step elsewhere.",
+        of="clip",
+    ),
+    Measure("cloud_precision", "cloud precision", "higher", "Share of fused points near the true cloud.", of="clip"),
+    Measure("cloud_recall", "cloud recall", "higher", "Share of the true cloud near fused points.", of="clip"),
+    Measure("cloud_f1", "cloud F", "higher", "Harmonic mean of the two (Tanks and Temples).", of="clip"),
+)
+MEASURES: Final[Mapping[str, Measure]] = {measure.key: measure for measure in TABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScores:
+    """What one frame scored."""
+
+    index: int
+    """Number in its clip."""
+    name: str
+    time: float
+    """Seconds."""
+    valid: int
+    """Pixels that were compared."""
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class ClipScores:
+    """What one clip scored."""
+
+    name: str
+    values: Values
+    """Means over the frames, and what is of the clip as a whole."""
+    frames: tuple[FrameScores, ...]
+    """Those that were compared."""
+    fits: tuple[tuple[float, float], ...]
+    """Scale and shift from the predicted to the true inverse depth: one, or one for each frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a method scored on a data set."""
+
+    dataset: str
+    method: str
+    """Name of the row in a table."""
+    protocol: str
+    provenance: Mapping[str, object]
+    """What made it: version, network, weights, settings."""
+    clips: tuple[ClipScores, ...]
+
+    @property
+    def values(self) -> Values:
+        """Means over the clips, each clip counting alike, as published."""
+        return mean_values(clip.values for clip in self.clips)
+
+
+def mean_values(rows: Iterable[Values]) -> Values:
+    """Mean of each measure over the rows in which it applies."""
+    columns: dict[str, list[float]] = {}
+    for row in rows:
+        for key, value in row.items():
+            columns.setdefault(key, []).append(value)
+    means = {key: [value for value in values if isfinite(value)] for key, values in columns.items()}
+    return {key: sum(values) / len(values) if values else float("nan") for key, values in means.items()}
