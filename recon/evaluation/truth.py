@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recon.errors import VideoError
+from recon.evaluation.protocol import EvaluationProtocol
 from recon.io.source import SourceInfo, fingerprint
 from recon.types import DepthMap, Frame, Intrinsics, Picture, RigidTransform
 
@@ -56,6 +57,31 @@ class TruthClip:
     def scored(self) -> Sequence[int]:
         """Numbers of the frames with true depth."""
         return [number for number, frame in enumerate(self.frames) if frame.depth is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the files of a data set are to be read."""
+
+    protocol: EvaluationProtocol
+    depth_scale: float = 1000.0
+    """Numbers of a 16-bit PNG for one metre, where the layout does not say (``folder``)."""
+    max_depth: float = 80.0
+    """Metres beyond which depth does not count, where the layout does not say (``folder``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A benchmark: a layout of files, and a choice of frames."""
+
+    name: str
+    """What it is called on the command line, with the length of its clips where there are several: ``kitti-110``."""
+    about: str
+    """One sentence: what it shows, which frames are taken, and who says so."""
+    layout: str
+    """The folders and files below its root, in one line."""
+    clips: Callable[[Path, Reading], Sequence[TruthClip]]
+    """Looks through the folders below a root; decodes nothing. FormatError where they are not laid out like this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,12 +100,21 @@ class PictureSource:
         return ((number / self.sampling.picture_rate, file) for number, file in zip(count(), self.files, strict=False))
 
     def _read(self, file: Path) -> Picture:
-        picture = _picture_from_bytes(file, _bytes_of(file))
+        picture = read_picture(file)
         height, width = picture.shape[:2]
         if (width, height) != (self.info.width, self.info.height):
             expected = f"{self.files[0].name} has {self.info.width} x {self.info.height}"
             raise VideoError(f"{file}: {width} x {height} pixels, but {expected}: give pictures of one size")
         return picture
+
+
+def read_picture(file: Path) -> Picture:
+    """One picture, upright, 8 bits, RGB.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    return _picture_from_bytes(file, _bytes_of(file))
 
 
 def open_pictures(path: Path, sampling: SamplingSettings) -> PictureSource:
