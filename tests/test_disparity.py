@@ -23,6 +23,7 @@ from recon.stages.disparity import (
     infer,
     published_fit,
     robust_fit,
+    seams,
     stitch,
     window_count,
     window_frames,
@@ -447,3 +448,20 @@ def test_the_real_network_resumes_with_the_same_bits(small: VideoDepthAnything) 
     assert [len(chunk.estimates) for chunk in whole] == [24, 22, 14]
     for done, chunk in enumerate(whole[:-1], start=1):
         assert_same_bits(list(infer(frames, network, resume=chunk.checkpoint)), whole[done:])
+
+
+def test_seams_are_the_frames_in_which_one_window_fades_into_the_next():
+    assert seams(24) == frozenset()  # one window sees them all
+    assert seams(33) == frozenset(range(25, 32))  # frame 24 is still the first window's, frame 31 all the second's
+    assert seams(60) == frozenset(range(25, 32)) | frozenset(range(47, 54))
+
+
+def test_a_window_of_another_scale_shows_at_the_seams_alone():
+    rng = np.random.default_rng(3)
+    first, second = (rng.uniform(1, 2, (32, 4, 4)).astype(np.float32) for _ in range(2))
+    second[:10] = first[[0, 12, *range(24, 32)]] * 2  # the same frames as the first window saw, twice as near
+    kept, seam = stitch(first, None, lambda *_: Line(1.0, 0.0))
+    faded, _ = stitch(second, seam, lambda *_: Line(1.0, 0.0))  # a fit that does not mend it
+    ratios = np.concatenate([kept, faded])[:32].mean(axis=(1, 2)) / first.mean(axis=(1, 2))
+    changed = {int(frame) for frame in 1 + np.flatnonzero(np.abs(np.diff(ratios)) > 1e-6)}
+    assert changed == seams(33)

@@ -123,6 +123,12 @@ def window_count(frames: int, *, compat: bool = False) -> int:
     return 1 + max(0, (frames - 1 - reach) // STEP)
 
 
+def seams(frames: int) -> frozenset[int]:
+    """Frames of a shot of so many whose map differs in its mixture of windows from the map before: the cross-fades."""
+    fading = (range(STEP * window + KEY_FRAMES + 1, STEP * window + SHARED) for window in range(1, window_count(frames)))
+    return frozenset(frame for fade in fading for frame in fade if frame < frames)
+
+
 def _is_needed(frame: int, window: int) -> bool:
     """Whether this window or one after it may see the frame."""
     return window == 0 or frame in {0, STEP * (window - 1) + KEY} or frame >= STEP * window
