@@ -450,13 +450,13 @@ def test_the_real_network_resumes_with_the_same_bits(small: VideoDepthAnything) 
         assert_same_bits(list(infer(frames, network, resume=chunk.checkpoint)), whole[done:])
 
 
-def test_seams_are_the_frames_in_which_one_window_fades_into_the_next():
+def test_seams_are_the_frames_in_which_one_window_fades_into_the_next() -> None:
     assert seams(24) == frozenset()  # one window sees them all
     assert seams(33) == frozenset(range(25, 32))  # frame 24 is still the first window's, frame 31 all the second's
     assert seams(60) == frozenset(range(25, 32)) | frozenset(range(47, 54))
 
 
-def test_a_window_of_another_scale_shows_at_the_seams_alone():
+def test_a_window_of_another_scale_shows_at_the_seams_alone() -> None:
     rng = np.random.default_rng(3)
     first, second = (rng.uniform(1, 2, (32, 4, 4)).astype(np.float32) for _ in range(2))
     second[:10] = first[[0, 12, *range(24, 32)]] * 2  # the same frames as the first window saw, twice as near

@@ -125,7 +125,8 @@ def window_count(frames: int, *, compat: bool = False) -> int:
 
 def seams(frames: int) -> frozenset[int]:
     """Frames of a shot of so many whose map differs in its mixture of windows from the map before: the cross-fades."""
-    fading = (range(STEP * window + KEY_FRAMES + 1, STEP * window + SHARED) for window in range(1, window_count(frames)))
+    later = range(1, window_count(frames))
+    fading = (range(STEP * window + KEY_FRAMES + 1, STEP * window + SHARED) for window in later)
     return frozenset(frame for fade in fading for frame in fade if frame < frames)
 
 
