@@ -6,18 +6,18 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from recon.io.depth import DepthFolder
 from recon.io.source import Source
 from recon.io.store import SUFFIX, DepthStore, ShotSpan, find_store, shot_spans
 from recon.io.video import open_source
 from recon.models import DisparityNetwork
-from recon.settings import DepthSettings, SamplingSettings, ShotSettings, StoreSettings
+from recon.settings import DepthSettings, NetworkSettings, SamplingSettings, ShotSettings, StoreSettings
 from recon.stages.disparity import infer
 from recon.stages.shots import split_shots
 from recon.streams import prefetched
-from recon.types import DepthEstimate, Frame, Quantity, ShotFrame
+from recon.types import Checkpoint, Chunk, DepthEstimate, Frame, Quantity, ShotFrame
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -106,10 +106,12 @@ def depth_maps(
     from recon.models.choose import choose_network  # noqa: PLC0415 - torch, only where a network is wanted
 
     network = choose_network(depth, on_download=observer.download)
-    key = {**source.identity, **network.identity, "compat": depth.compat, "cut threshold": str(cut_threshold)}
+    run = inference_of(network, depth)
+    how = {"mode": depth.mode, "compat": depth.compat, "cut threshold": str(cut_threshold)}
+    key = {**source.identity, **network.identity, **how}
     where = store_folder(output, settings.store, key)
     with DepthStore.open(where, key, network.quantity, fresh=settings.store.fresh) as store:
-        predict(source, network, store, cut_threshold, compat=depth.compat == "vda", observer=observer)
+        predict(source, store, partial(in_shots, cut_threshold=cut_threshold), run, observer)
         yield store, network.identity
 
 
@@ -131,18 +133,37 @@ def store_folder(output: Path, settings: StoreSettings, key: Mapping[str, str]) 
     return sibling or own
 
 
+class Inference(Protocol):
+    """Frames to their maps, chunk after chunk; goes on after ``resume`` as ``recon.stages.disparity.infer`` does."""
+
+    def __call__(self, frames: Iterable[ShotFrame], *, resume: Checkpoint | None) -> Iterator[Chunk]:
+        """The chunks that are not done yet."""
+
+
+def inference_of(network: DisparityNetwork[Any], settings: NetworkSettings) -> Inference:
+    """How this network is run with these settings (``mode`` and ``compat``).
+
+    Raises:
+        OptionError: the network cannot be run like that.
+    """
+    return partial(infer, network=network, compat=settings.compat == "vda")
+
+
 def predict(
     source: Source,
-    network: DisparityNetwork[T],
     store: DepthStore,
-    cut_threshold: float | None,
-    *,
-    compat: bool,
+    divided: Callable[[Iterable[Frame]], Iterator[ShotFrame]],
+    run: Inference,
     observer: Observer,
 ) -> None:
-    """Fill a store with what a network says of every frame, going on where an earlier run was stopped.
+    """Fill a store with depth of every frame, going on where an earlier run was stopped.
 
-    ``cut_threshold`` None takes the whole source for one shot; ``compat`` repeats the published windows.
+    Args:
+        source: the frames.
+        store: where chunks go, and where the newest checkpoint lies.
+        divided: frames to frames with their shot (``in_shots``).
+        run: what makes the depth (``inference_of``).
+        observer: is told of each frame.
     """
     if store.complete:
         return
@@ -150,7 +171,7 @@ def predict(
         logger.info("%d frames have depth already: going on after them", store.frame_count)
     with closing(prefetched(source.frames(), AHEAD)) as decoded:
         frames = observer.watch(decoded, "depth", source.info.frame_count)
-        for chunk in infer(in_shots(frames, cut_threshold), network, compat=compat, resume=store.checkpoint):
+        for chunk in run(divided(frames), resume=store.checkpoint):
             store.append(chunk)
     store.finish()
 
