@@ -1,6 +1,6 @@
 """Whether depth agrees from frame to frame: the temporal alignment error of a pair of frames.
 
-Source: Depth Any Video (arXiv 2410.10815) and Video Depth Anything (arXiv 2501.12375, supplement, equation 1). The depth
+Source: Depth Any Video (arXiv 2410.10815), Video Depth Anything (arXiv 2501.12375, supplement, equation 1). The depth
 of one frame, seen from the camera of the other, is held against the depth of the other, in both directions; a clip's
 error is the mean over its pairs of neighbours.
 """
@@ -84,13 +84,13 @@ def _released_difference(depth: DepthMap, other: DepthMap, camera: TruthCamera, 
 def _carried(
     depth: DepthMap, camera: TruthCamera, other_camera: TruthCamera
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Image coordinates (corner origin) and depth in the other camera of all known points, in reading order.
+    """Image coordinates (corner origin) and depth in the other camera, in reading order, NaN where unknown.
 
     Points behind the other camera are projected too (as through a pinhole, upside down): their depth is negative.
     """
     other_from_camera = inverse(other_camera.world_from_camera) @ camera.world_from_camera
     points = unproject(depth.astype(np.float64), camera.intrinsics).reshape(-1, 3)
-    x, y, z = transform(other_from_camera, points[depth.ravel() > 0]).T
+    x, y, z = transform(other_from_camera, points).T
     ahead = np.where(z == 0, np.nan, z)
     target = other_camera.intrinsics
     return target.fx * x / ahead + target.cx, target.fy * y / ahead + target.cy, z
@@ -109,4 +109,7 @@ def _mean_relative(carried: Float64[np.ndarray, " n"], depth: DepthMap) -> float
     """Mean of |depth - carried| / depth where both are known, NaN where they never are."""
     there = depth.ravel().astype(np.float64)
     both = (carried > 0) & (there > 0)
-    return float(np.mean(np.abs(there[both] - carried[both]) / there[both])) if both.any() else nan
+    if not both.any():
+        return nan
+    carried, there = carried[both], there[both]
+    return float(np.mean(np.abs(there - carried) / there))
