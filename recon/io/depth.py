@@ -20,7 +20,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +28,7 @@ from typing import Any, Final, Literal, Protocol, cast, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from recon.errors import FormatError, MissingPackageError
@@ -46,7 +46,8 @@ VIDEO = "depth.mkv"
 _OFFSET, _STEP, _QUANTITY = "RECON_OFFSET", "RECON_STEP", "RECON_QUANTITY"  # tags of the video
 _EXTRAS = ("time", "times", "index")  # arrays of an NPZ that are no maps
 _BROKEN = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)  # what numpy and zipfile say of a bad file
-_TOLERANCE = 0.002  # seconds between a frame and its map: the half millisecond of Matroska, twice, and some
+TOLERANCE = 0.002
+"""Most seconds between a frame and its map: the half millisecond of Matroska, twice, and some."""
 _NO_NAMES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
@@ -80,6 +81,10 @@ class Reading:
     """Numbers for one unit, in formats of whole numbers (1000: millimetres; 5000: TUM RGB-D; 256: KITTI)."""
     quantity: Quantity = "depth"
     """What the maps hold."""
+    option: str = "--depth-kind"
+    """The option of the command line that says so, for messages."""
+    over_names: bool = False
+    """Whether that counts more than what an array of an NPZ is called: DepthCrafter calls its disparity ``depth``."""
 
     def values(self, numbers: np.ndarray) -> DepthMap:
         """float32, NaN = unknown."""
@@ -108,18 +113,22 @@ def read_depth_map(path: Path, *, scale: float, quantity: Quantity = "depth") ->
         FormatError: the file is missing, damaged, or is no map.
         MissingPackageError: EXR needs the package OpenEXR.
     """
+    return _read_map(path, Reading(scale, quantity))
+
+
+def _read_map(path: Path, reading: Reading) -> DepthMap:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise FormatError(f"{path}: no format of depth maps; known are {', '.join(sorted(_READERS))}")
     if not path.is_file():
         raise FormatError(f"{path}: there is no such file")
-    numbers = reader(path, quantity)
+    numbers = reader(path, reading)
     if numbers.ndim != 2 or 0 in numbers.shape:
         raise FormatError(f"{path}: a depth map has two dimensions, this has the shape {numbers.shape}")
-    return Reading(scale, quantity).values(numbers)
+    return reading.values(numbers)
 
 
-def _read_png(path: Path, _: Quantity) -> np.ndarray:
+def _read_png(path: Path, _: Reading) -> np.ndarray:
     numbers = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED) if path.stat().st_size else None
     if numbers is None:
         raise FormatError(f"{path}: cannot be read as PNG")
@@ -132,7 +141,7 @@ def _kind(picture: np.ndarray) -> str:
     return f"{'grey' if picture.ndim == 2 else 'colour'} with {8 * picture.itemsize} bits"
 
 
-def _read_npy(path: Path, _: Quantity) -> np.ndarray:
+def _read_npy(path: Path, _: Reading) -> np.ndarray:
     try:
         array: np.ndarray = np.load(path, allow_pickle=False, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
@@ -140,26 +149,31 @@ def _read_npy(path: Path, _: Quantity) -> np.ndarray:
     return _real(path, array)
 
 
-def _read_npz(path: Path, quantity: Quantity) -> np.ndarray:
+def _read_npz(path: Path, reading: Reading) -> np.ndarray:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            array: np.ndarray = archive[_map_name(path, archive.files, quantity)]
+            array: np.ndarray = archive[_map_name(path, archive.files, reading)]
     except _BROKEN as error:
         raise FormatError(f"{path}: cannot be read as NPZ ({error})") from error
     return _real(path, array)
 
 
-def _map_name(path: Path, names: Sequence[str], quantity: Quantity) -> str:
+def _map_name(path: Path, names: Sequence[str], reading: Reading) -> str:
     """The array of an NPZ file that holds the maps: named depth, disparity or depths, else the only one."""
-    other = "disparity" if quantity == "depth" else "depth"
-    if quantity in names:
-        return quantity
-    if other in names:
-        raise FormatError(f"{path}: holds {other}, but {quantity} is expected: see --depth-kind")
-    candidates = [name for name in names if name == "depths"] or [name for name in names if name not in _EXTRAS]
+    other = "disparity" if reading.quantity == "depth" else "depth"
+    if reading.quantity in names:
+        return reading.quantity
+    if other in names and not reading.over_names:
+        raise _other_quantity(path, other, reading)
+    told = [name for name in (other, "depths") if name in names][:1]
+    candidates = told or [name for name in names if name not in _EXTRAS]
     if len(candidates) != 1:
-        raise FormatError(f"{path}: which of its {len(names)} arrays is the map? Name it {quantity}")
+        raise FormatError(f"{path}: which of its {len(names)} arrays is the map? Name it {reading.quantity}")
     return candidates[0]
+
+
+def _other_quantity(path: Path, found: str | None, reading: Reading) -> FormatError:
+    return FormatError(f"{path}: holds {found}, but {reading.quantity} is expected: see {reading.option}")
 
 
 def _real(path: Path, array: np.ndarray) -> np.ndarray:
@@ -168,7 +182,7 @@ def _real(path: Path, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _read_pfm(path: Path, _: Quantity) -> np.ndarray:
+def _read_pfm(path: Path, _: Reading) -> np.ndarray:
     """Portable float map (pauldebevec.com/Research/HDR/PFM): Pf, size, and a scale whose sign is the byte order."""
     content = path.read_bytes()
     match = re.match(rb"Pf\s+(\d+)\s+(\d+)\s+(-?[0-9.eE+-]+)\s", content)
@@ -181,7 +195,7 @@ def _read_pfm(path: Path, _: Quantity) -> np.ndarray:
     return np.frombuffer(content, order, offset=match.end()).reshape(height, width)[::-1]
 
 
-def _read_exr(path: Path, _: Quantity) -> np.ndarray:
+def _read_exr(path: Path, _: Reading) -> np.ndarray:
     try:
         with _open_exr(path) as file:
             channels = {name: channel.pixels for name, channel in file.channels().items()}
@@ -211,7 +225,7 @@ def open_exr_package() -> Any:  # noqa: ANN401 - OpenEXR has no types
     return OpenEXR
 
 
-_Reader = Callable[[Path, Quantity], np.ndarray]
+_Reader = Callable[[Path, Reading], np.ndarray]
 _READERS: Final[Mapping[str, _Reader]] = MappingProxyType(
     {".png": _read_png, ".npz": _read_npz, ".npy": _read_npy, ".pfm": _read_pfm, ".exr": _read_exr}
 )
@@ -244,20 +258,41 @@ class DepthFolder:
         path: the folder or file.
         scale: numbers for one unit, in formats of whole numbers; a folder that recon wrote knows its own.
         quantity: what the maps hold.
+        option: of the command line, that says so; for messages.
+        over_names: whether ``quantity`` counts more than what an array of an NPZ is called. What recon itself wrote
+            is never doubted.
 
     Raises:
         FormatError: there are no maps, or they are not what they should be.
     """
 
-    def __init__(self, path: Path, *, scale: float, quantity: Quantity = "depth") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        scale: float,
+        quantity: Quantity = "depth",
+        option: str = "--depth-kind",
+        over_names: bool = False,
+    ) -> None:
         self.path = path
-        self.quantity = quantity
-        self._row = _open_row(path, Reading(scale, quantity))
+        self.quantity: Quantity = quantity
+        self._row = _open_row(path, Reading(scale, quantity, option, over_names))
         if len(self) == 0:
             raise FormatError(f"{path}: there are no depth maps ({', '.join(sorted(_READERS))})")
 
     def __len__(self) -> int:
         return len(self._row)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Name of every map's file, without its ending; empty where the maps are in one file."""
+        return self._row.names
+
+    @property
+    def times(self) -> Float64[np.ndarray, " n"] | None:
+        """Seconds of every map, where they are recorded."""
+        return self._row.times
 
     def __getitem__(self, number: int) -> DepthMap:
         """One map: float32 (h, w), NaN = unknown."""
@@ -296,7 +331,7 @@ class DepthFolder:
         """
         if self._row.times is not None:
             return self._by_time(self._row.times, np.array(times, np.float64))
-        numbers = {name: number for number, name in enumerate(self._row.names)}
+        numbers = {name: number for number, name in enumerate(_short(self._row.names))}
         if numbers.keys() & times_by_name.keys():
             return self._by_name(numbers, times, times_by_name)
         if len(times) == len(self):
@@ -310,12 +345,11 @@ class DepthFolder:
                 f"{self.path}: {len(self)} depth maps for {len(times)} frames{in_all}: without times or the pictures'"
                 " names they go by order, one for each frame"
             )
-        return [int(number) for number in np.searchsorted(np.array(every_time), np.array(times) - _TOLERANCE / 2)]
+        return [int(number) for number in np.searchsorted(np.array(every_time), np.array(times) - TOLERANCE / 2)]
 
     def _by_time(self, known: Float64[np.ndarray, " n"], times: Float64[np.ndarray, " m"]) -> list[int]:
-        between = (known[1:] + known[:-1]) / 2
-        nearest = np.searchsorted(between, times)
-        for frame in np.flatnonzero(np.abs(known[nearest] - times) > _TOLERANCE)[:1]:
+        nearest = nearest_times(known, times)
+        for frame in np.flatnonzero(np.abs(known[nearest] - times) > TOLERANCE)[:1]:
             found = f"the nearest is at {known[nearest[frame]]:.3f} s"
             raise FormatError(f"{self.path}: frame {frame} ({times[frame]:.3f} s) has no depth map; {found}")
         return [int(number) for number in nearest]
@@ -331,16 +365,21 @@ class DepthFolder:
         return [numbers[names[time]] for time in times]
 
 
+def nearest_times(known: Float64[np.ndarray, " n"], times: Float64[np.ndarray, " m"]) -> Int64[np.ndarray, " m"]:
+    """For each time, the number of the known one that is nearest."""
+    return np.searchsorted((known[1:] + known[:-1]) / 2, times)
+
+
 def _open_row(path: Path, reading: Reading) -> _Row:
     if path.is_dir():
-        description = _described(path, reading.quantity)
+        description = _described(path, reading)
         if description is None:
             return _Files(_map_files(path), reading, None)
         times = np.array([time for _, time in description.frames], np.float64)
         if description.kind == "ffv1":
             return _Video(path / VIDEO, reading, times)
         files = [path / file_name(index, description.kind) for index, _ in description.frames]
-        return _Files(files, Reading(description.scale or reading.scale, reading.quantity), times)
+        return _Files(files, replace(reading, scale=description.scale or reading.scale), times)
     if not path.is_file():
         raise FormatError(f"{path}: there is no such file or folder")
     if path.suffix.lower() == ".mkv":
@@ -355,7 +394,14 @@ def file_name(index: int, kind: MapFormat) -> str:
     return f"depth_{index:06d}.{kind}"
 
 
-def _described(folder: Path, quantity: Quantity) -> Description | None:
+def holds_maps(folder: Path) -> bool:
+    """Whether there are depth maps in a folder; not in those below it."""
+    if not folder.is_dir():
+        return False
+    return (folder / DESCRIPTION).exists() or any(file.suffix.lower() in _READERS for file in folder.iterdir())
+
+
+def _described(folder: Path, reading: Reading) -> Description | None:
     path = folder / DESCRIPTION
     if not path.exists():
         return None
@@ -363,8 +409,8 @@ def _described(folder: Path, quantity: Quantity) -> Description | None:
         description = Description.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise FormatError(f"{path}: this is not a description of depth maps that recon knows") from error
-    if description.quantity != quantity:
-        raise FormatError(f"{folder}: holds {description.quantity}, but {quantity} is expected: see --depth-kind")
+    if description.quantity != reading.quantity:
+        raise _other_quantity(folder, description.quantity, reading)
     return description
 
 
@@ -383,17 +429,17 @@ def _natural(path: Path) -> tuple[list[tuple[str, int]], str]:
     return [(text, int(digits or -1)) for text, digits in parts], path.name
 
 
-def _names(files: Sequence[Path]) -> list[str]:
-    """What pictures are matched by: the name up to its first dot, or up to its last if that is not enough."""
-    short = [file.name.split(".", 1)[0] for file in files]
-    return short if len(set(short)) == len(short) else [file.stem for file in files]
+def _short(names: Sequence[str]) -> Sequence[str]:
+    """What pictures are matched by: the names up to their first dots, or all of them if that is not enough."""
+    short = [name.split(".", 1)[0] for name in names]
+    return short if len(set(short)) == len(short) else names
 
 
 class _Files:
     """One file for each map."""
 
     def __init__(self, files: Sequence[Path], reading: Reading, times: Float64[np.ndarray, " n"] | None) -> None:
-        self.names = _names(files)
+        self.names = [file.stem for file in files]
         self.times = times
         self._files = files
         self._reading = reading
@@ -403,7 +449,7 @@ class _Files:
 
     def maps(self, numbers: Iterable[int]) -> Iterator[DepthMap]:
         for number in numbers:
-            yield read_depth_map(self._files[number], scale=self._reading.scale, quantity=self._reading.quantity)
+            yield _read_map(self._files[number], self._reading)
 
 
 class _Stack:
@@ -442,7 +488,7 @@ class _Stack:
             else:
                 with zipfile.ZipFile(self._path) as archive:
                     names = [name.removesuffix(".npy") for name in archive.namelist()]
-                    with archive.open(_map_name(self._path, names, self._reading.quantity) + ".npy") as stream:
+                    with archive.open(_map_name(self._path, names, self._reading) + ".npy") as stream:
                         yield cast("BufferedIOBase", stream)  # which ZipExtFile is
         except _BROKEN as error:
             raise FormatError(f"{self._path}: cannot be read as stack of depth maps ({error})") from error
@@ -484,7 +530,7 @@ class _Video:
         self._path = path
         self._reading = reading
         self._milliseconds = video.milliseconds
-        self._coding = _tagged_coding(path, video.tags, reading.quantity)
+        self._coding = _tagged_coding(path, video.tags, reading)
         if len(self.times) != len(video.milliseconds):
             raise FormatError(f"{path}: holds {len(video.milliseconds)} of {len(self.times)} maps")
 
@@ -509,11 +555,11 @@ def coding_tags(coding: Coding, quantity: Quantity) -> dict[str, str]:
     return {_OFFSET: repr(coding.offset), _STEP: repr(coding.step), _QUANTITY: quantity}
 
 
-def _tagged_coding(path: Path, tags: Mapping[str, str], quantity: Quantity) -> Coding:
+def _tagged_coding(path: Path, tags: Mapping[str, str], reading: Reading) -> Coding:
     try:
         coding = Coding(float(tags[_OFFSET]), float(tags[_STEP]))
     except (KeyError, ValueError) as error:
         raise FormatError(f"{path}: does not say what its grey means (no {_OFFSET} and {_STEP})") from error
-    if tags.get(_QUANTITY) != quantity:
-        raise FormatError(f"{path}: holds {tags.get(_QUANTITY)}, but {quantity} is expected: see --depth-kind")
+    if tags.get(_QUANTITY) != reading.quantity:
+        raise _other_quantity(path, tags.get(_QUANTITY), reading)
     return coding
