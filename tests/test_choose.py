@@ -14,6 +14,7 @@ from recon.files import sha256_of
 from recon.models import choose, moge, weights
 from recon.models.choose import choose_metric, choose_network
 from recon.models.vda import VideoDepthAnything
+from recon.models.video_depth import Execution
 from recon.settings import AnchorSettings, DepthSettings
 
 NO_DOWNLOAD = DepthSettings(download=False)
@@ -122,10 +123,16 @@ class TestNamed:
         with pytest.raises(OptionError, match="add --model NAME"):
             choose_network(DepthSettings(weights=mine))
 
-    @pytest.mark.parametrize("model", ["vda", "moge-2-vits-normal", "midas"])
+    @pytest.mark.parametrize("model", ["vda", "moge", "moge-vitl", "midas"])
     def test_an_unknown_name_lists_what_there_is(self, model: str) -> None:
-        with pytest.raises(OptionError, match=rf"--model {model}: known are auto, vda-s, .*transformers:REPOSITORY"):
+        with pytest.raises(OptionError, match=rf"--model {model}: known are auto, vda-s, ") as caught:
             choose_network(DepthSettings(model=model))
+        assert str(caught.value).endswith("moge-3-vitl and transformers:REPOSITORY")
+
+    @pytest.mark.parametrize("known", weights.KNOWN, ids=lambda known: known.name)
+    def test_every_network_that_recon_models_lists_can_be_named(self, known: weights.KnownWeights) -> None:
+        with pytest.raises(WeightsError, match=rf"^{known.name} .*downloads are switched off.*--weights FILE"):
+            choose_network(DepthSettings(model=known.name, download=False))
 
     def test_a_named_model_that_is_missing_is_not_replaced(self, folder: Path, put: Put) -> None:
         put(folder / "depth_anything_v2_vits.safetensors", False)
@@ -136,6 +143,11 @@ class TestNamed:
         with pytest.raises(OptionError, match="transformers:FOLDER"):
             choose_network(DepthSettings(model="transformers:someone/Model", weights=Path("x.safetensors")))
 
+    def test_weights_that_are_named_must_be_there(self) -> None:
+        for model in ("vda-s", "moge-2-vits-normal"):
+            with pytest.raises(WeightsError, match=r"^--weights: there is no file /no/model\.pt$"):
+                choose_network(DepthSettings(model=model, weights=Path("/no/model.pt")))
+
     def test_a_repository_without_network(self) -> None:
         with pytest.raises(WeightsError, match=r"hf download someone/Model --local-dir weights/Model") as caught:
             choose_network(DepthSettings(model="transformers:someone/Model"))
@@ -144,6 +156,56 @@ class TestNamed:
     def test_the_workshops_weights(self, vits_weights: Path) -> None:
         network = choose_network(DepthSettings(weights=vits_weights, device="cpu"))
         assert network.identity["sha256"] == "e0d40f57e4fec91c011b08365bab55b1ceefffad109d0e1253f7d7aac9170625"
+
+
+class TestMogeForEveryFrame:
+    """What reaches the adapter; the adapter itself is for test_moge."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, str, Execution]]:
+        asked: list[tuple[Path, str, Execution]] = []
+        monkeypatch.setattr(
+            moge.MogeFrames, "load", lambda path, *, name, execution: asked.append((path, name, execution))
+        )
+        return asked
+
+    @pytest.mark.parametrize("known", [each for each in weights.KNOWN if each.family.startswith("moge")])
+    def test_weights_are_found_like_those_of_the_anchor(
+        self, folder: Path, asked: list[tuple[Path, str, Execution]], known: weights.KnownWeights
+    ) -> None:
+        file = folder / known.folder / "model.pt"
+        file.parent.mkdir()
+        file.touch()
+        choose_network(DepthSettings(model=known.name, device="cpu", download=False))
+        assert asked == [(file, known.name, Execution(0, torch.device("cpu"), torch.float32))]
+
+    @pytest.mark.parametrize("name", ["moge-2-vitb-normal.pt", "moge-2-vitb-normal/model.pt"])
+    def test_a_file_alone_tells_by_its_own_name_or_that_of_its_folder(
+        self, tmp_path: Path, asked: list[tuple[Path, str, Execution]], name: str
+    ) -> None:
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+        choose_network(DepthSettings(weights=file, device="cpu"))
+        assert [(path, known) for path, known, _ in asked] == [(file, "moge-2-vitb-normal")]
+
+    def test_a_file_called_like_all_others_tells_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "model.pt").touch()
+        with pytest.raises(OptionError, match="add --model NAME"):
+            choose_network(DepthSettings(weights=tmp_path / "model.pt"))
+
+    def test_the_size_of_the_input_is_its_own_affair(
+        self, folder: Path, asked: list[tuple[Path, str, Execution]], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (folder / "moge-2-vits-normal.pt").touch()
+        choose_network(DepthSettings(model="moge-2-vits-normal", input_size=280, device="cpu"))
+        assert len(asked) == 1
+        assert [record.getMessage() for record in caplog.records] == ["--input-size is ignored: MoGe chooses its own"]
+
+    def test_half_precision_needs_cuda(self, folder: Path) -> None:
+        (folder / "moge-2-vits-normal.pt").touch()
+        with pytest.raises(OptionError, match="fp16 needs CUDA"):
+            choose_network(DepthSettings(model="moge-2-vits-normal", device="cpu", precision="fp16"))
 
 
 class TestMetric:

@@ -68,7 +68,7 @@ def depth_anything(**changes: object) -> Any:
     return transformers.DepthAnythingForDepthEstimation(config)
 
 
-def depth_pro() -> Any:
+def depth_pro(*, fov_model: bool = True) -> Any:
     vit = dinov2(image_size=32, patch_size=8).to_dict()
     config = transformers.DepthProConfig(
         patch_size=32,
@@ -81,9 +81,11 @@ def depth_pro() -> Any:
         image_model_config=vit,
         patch_model_config=vit,
         fov_model_config=vit,
-        use_fov_model=True,
+        use_fov_model=fov_model,
     )
     model = transformers.DepthProForDepthEstimation(config)
+    if not fov_model:
+        return model
     with torch.no_grad():
         last = [layer for layer in model.fov_model.head.layers if isinstance(layer, torch.nn.Conv2d)][-1]
         last.weight.zero_()
@@ -121,6 +123,7 @@ MODELS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "relative": (depth_anything, DEPTH_ANYTHING),
     "metric": (lambda: depth_anything(depth_estimation_type="metric", max_depth=20), DEPTH_ANYTHING),
     "depth-pro": (depth_pro, DEPTH_PRO),
+    "depth-pro without a field of view": (lambda: depth_pro(fov_model=False), DEPTH_PRO),
     "zoedepth": (zoedepth, ZOEDEPTH),
 }
 
@@ -214,7 +217,13 @@ class TestMaps:
 
     @pytest.mark.parametrize(
         ("name", "quantity"),
-        [("relative", "disparity"), ("metric", "depth"), ("depth-pro", "depth"), ("zoedepth", "depth")],
+        [
+            ("relative", "disparity"),
+            ("metric", "depth"),
+            ("depth-pro", "depth"),
+            ("depth-pro without a field of view", "disparity"),
+            ("zoedepth", "depth"),
+        ],
     )
     def test_what_the_numbers_mean(self, folders: dict[str, Path], picture: Picture, name: str, quantity: str) -> None:
         network: DisparityNetwork[torch.Tensor] = loaded(folders[name])
@@ -237,6 +246,34 @@ class TestMaps:
         canonical = torch.nn.functional.interpolate(said.predicted_depth[None], (64, 64), mode="bilinear")[0, 0].numpy()
         expected = np.clip(focal_over_width / np.maximum(canonical, 1e-9), 1e-4, 1e4)
         np.testing.assert_allclose(at_own_size(loaded(folders["depth-pro"]), picture), expected, rtol=1e-4)
+
+    @pytest.mark.parametrize("shape", [(90, 130), (130, 90), (64, 64)])
+    def test_depth_pro_at_the_size_of_the_picture(
+        self, folders: dict[str, Path], picture: Picture, shape: tuple[int, int]
+    ) -> None:
+        """The published processor takes the focal length in pixels of the picture; its width must cancel, upright too.
+
+        Turned over last, after resizing: between near and far, that is not the mean depth.
+        """
+        seen = np.ascontiguousarray(np.resize(picture, (*shape, 3)))
+        width, resize = shape[1], torch.nn.functional.interpolate
+        said = direct(folders["depth-pro"], Preparation.from_config(DEPTH_PRO, "depth_pro").prepared(seen))
+        focal = 0.5 * width / np.tan(0.5 * np.radians(said.field_of_view.item()))
+        at_input = resize(said.predicted_depth[None], (64, 64), mode="bilinear")
+        inverse = resize(at_input * width / focal, shape, mode="bilinear")[0, 0].numpy()
+        network = loaded(folders["depth-pro"])
+        ours = network.decode(network.encode([seen]), shape)[0]
+        assert np.ptp(ours) > 0
+        np.testing.assert_allclose(ours, 1 / np.clip(inverse, 1e-4, 1e4), rtol=1e-4)
+
+    def test_depth_pro_without_a_field_of_view_knows_no_metres(
+        self, folders: dict[str, Path], picture: Picture
+    ) -> None:
+        folder = folders["depth-pro without a field of view"]
+        said = direct(folder, Preparation.from_config(DEPTH_PRO, "depth_pro").prepared(picture))
+        assert said.field_of_view is None
+        canonical = torch.nn.functional.interpolate(said.predicted_depth[None], (64, 64), mode="bilinear")[0, 0].numpy()
+        np.testing.assert_allclose(at_own_size(loaded(folder), picture), canonical, rtol=1e-5, atol=1e-7)
 
     def test_zoedepths_margin_is_cut_off_again(self, folders: dict[str, Path], picture: Picture) -> None:
         preparation = Preparation.from_config(ZOEDEPTH, "zoedepth")

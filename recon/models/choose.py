@@ -36,6 +36,8 @@ def choose_network(settings: NetworkSettings, *, on_download: OnDownload | None 
     if settings.model == "auto" and settings.weights is None:
         return _automatic(settings, on_download)
     wanted = _of_file(settings.weights) if settings.model == "auto" and settings.weights else _named(settings.model)
+    if settings.weights is not None:
+        weights.given(settings.weights, "--weights")
     path = weights.fetch(wanted, explicit=settings.weights, download=settings.download, on_download=on_download)
     return _loaded(wanted, path, settings)
 
@@ -51,13 +53,20 @@ def _of_file(path: Path) -> KnownWeights:
     """The network that a file is for, by its published name; the larger ones begin alike, so the whole stem counts."""
     weights.given(path, "--weights")
     for entry in weights.KNOWN:
-        if _for_videos(entry) and path.stem == Path(entry.file).stem:
+        if _for_videos(entry) and _is_called(path, entry):
             return entry
     raise OptionError(f"--weights {path}: the name does not say which network the file is for; add --model NAME")
 
 
+def _is_called(path: Path, entry: KnownWeights) -> bool:
+    """By its own name; or where that is as general as model.pt, by its repository's, as file or as folder."""
+    stem = Path(entry.file).stem
+    return path.stem == stem if stem != "model" else entry.folder in {path.stem, path.parent.name}
+
+
 def _for_videos(entry: KnownWeights) -> bool:
-    return entry.family in {"vda", "vda-metric", "depth-anything-v2"}
+    """Whether recon runs it frame by frame or window by window; the others go through transformers."""
+    return entry.family != "transformers"
 
 
 def _automatic(settings: NetworkSettings, on_download: OnDownload | None) -> DisparityNetwork[Any]:
@@ -91,7 +100,11 @@ def _nothing_found(best: KnownWeights, why: str) -> DisparityNetwork[Any]:
 
 
 def _loaded(entry: KnownWeights, path: Path, settings: NetworkSettings) -> DisparityNetwork[Any]:
-    """The one call to the adapter of Video Depth Anything."""
+    """The one call to the adapter of Video Depth Anything, and to that of MoGe."""
+    if entry.family in {"moge-2", "moge-3"}:
+        _ignore_input_size(settings, "MoGe chooses its own")
+        execution = video_depth.Execution.chosen(0, settings.device, settings.precision)
+        return moge.MogeFrames.load(path, name=entry.name, execution=execution)
     if entry.encoder is None:
         raise ValueError(f"{entry.name} has no encoder of its own")
     spec = video_depth.NetworkSpec(
@@ -107,11 +120,15 @@ def _from_transformers(settings: NetworkSettings, on_download: OnDownload | None
 
     if settings.weights is not None:
         raise OptionError(f"--weights goes with models of recon's own; name a folder: --model {TRANSFORMERS}FOLDER")
-    if settings.input_size != NetworkSettings().input_size:
-        log.warning("--input-size is ignored: models of transformers come with a size of their own")
+    _ignore_input_size(settings, "models of transformers come with a size of their own")
     repository = settings.model.removeprefix(TRANSFORMERS)
     folder = hub.folder_of(repository, download=settings.download, on_download=on_download)
     return hub.HubNetwork.load(folder, name=settings.model, device=settings.device, precision=settings.precision)
+
+
+def _ignore_input_size(settings: NetworkSettings, why: str) -> None:
+    if settings.input_size != NetworkSettings().input_size:
+        log.warning("--input-size is ignored: %s", why)
 
 
 # ---------------------------------------------------------------------------------------------------------- metres

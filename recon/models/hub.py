@@ -211,7 +211,7 @@ class HubNetwork:
         maps = _resized(torch.stack(list(features))[:, None], size)[:, 0]
         if not maps.isfinite().all():
             raise WeightsError(f"{self._identity['name']} gave numbers that are not finite; try --precision fp32")
-        if self._kind == "depth_pro":
+        if self._kind == "depth_pro" and self.quantity == "depth":
             maps = 1 / maps.clamp(*DEPTH_PRO_RANGE)
         if self.quantity == "depth":
             maps = torch.where(maps > 0, maps, torch.nan)
@@ -278,12 +278,15 @@ def _preparation(folder: Path, kind: Kind) -> Preparation:
 
 
 def _quantity(kind: Kind, config: Any) -> Quantity:  # noqa: ANN401 - a class of transformers
-    """Relative models give disparity; the DPT models on DINOv2 were trained on metres (arXiv 2304.07193, sec. 7.4)."""
+    """Relative models give disparity; the DPT models on DINOv2 were trained on metres (arXiv 2304.07193, sec. 7.4).
+
+    Depth Pro knows inverse metres up to the focal length: without its model of the field of view they have no unit.
+    """
     if kind == "depth_anything":
         return "depth" if config.depth_estimation_type == "metric" else "disparity"
     if kind == "dpt":
         return "depth" if getattr(config.backbone_config, "model_type", "") == "dinov2" else "disparity"
-    return "depth"
+    return "disparity" if kind == "depth_pro" and not config.use_fov_model else "depth"
 
 
 def _model(folder: Path) -> nn.Module:

@@ -1,5 +1,7 @@
 """MoGe behind ``MetricNetwork``: metres and the camera from one picture (MoGe-2: arXiv 2507.02546).
 
+``MogeFrames`` puts it behind ``DisparityNetwork`` as well: the depth of every frame of a video, each on its own.
+
 The network comes from the optional package ``dlr-moge`` (``import moge``), or from Microsoft's own, which has MoGe-3.
 The pictures must be what the conventions of ``recon.types`` promise (upright, square pixels) and free of black bars:
 MoGe takes the principal point to be the middle, and an off-centre crop of 10 % biases its field of view by about 4
@@ -8,23 +10,29 @@ degrees.
 
 import importlib
 import importlib.util
+import logging
 import pickle
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, Self, cast
 
+import cv2
 import numpy as np
 import torch
+from jaxtyping import Float32
 from torch import Tensor, nn
 
 from recon.errors import CameraError, MissingPackageError, OptionError, WeightsError
 from recon.files import sha256_of
-from recon.models import MetricNetwork
-from recon.types import Intrinsics, MetricPicture, Picture
+from recon.models import MetricNetwork, Quantity
+from recon.models.video_depth import Execution
+from recon.types import DepthMap, Intrinsics, MetricPicture, Picture
+
+log = logging.getLogger(__name__)
 
 INSTALL = "pip install --no-deps dlr-moge==2.0.0 dlr-utils3d==1.3 dlr-pipeline==1.0.0"
 """With its declared dependencies dlr-moge would bring gradio and torchvision, which break a torch without CUDA."""
@@ -51,15 +59,27 @@ class Detail:
 class MogeNetwork:
     """MoGe on a device: 2 and 3 know metres; 1 knows the camera, but its depth has no unit (see ``metric``)."""
 
-    def __init__(self, model: nn.Module, identity: Mapping[str, str], detail: Detail, *, metric: bool) -> None:
+    def __init__(
+        self, model: nn.Module, identity: Mapping[str, str], detail: Detail, *, metric: bool, half: bool = False
+    ) -> None:
         self._model = model
         self._metric = metric
+        self._half = half
         self._identity = dict(identity)
         self._detail = detail
 
     @classmethod
-    def load(cls, path: Path, *, name: str, device: torch.device, detail: Detail | None = None) -> Self:
+    def load(
+        cls, path: Path, *, name: str, device: torch.device, detail: Detail | None = None, half: bool | None = None
+    ) -> Self:
         """Read a published ``model.pt`` onto a device, without running code from it.
+
+        Args:
+            path: the file.
+            name: what the network is called.
+            device: where it computes.
+            detail: how finely it looks, where that is not left to MoGe.
+            half: whether it computes in half precision; None does so on CUDA, as MoGe itself does.
 
         Raises:
             MissingPackageError: ``moge``, or the version of it that these weights need, is not installed.
@@ -76,6 +96,7 @@ class MogeNetwork:
             {"name": name, "sha256": sha256_of(path), **settings},
             detail,
             metric=_has_unit(config),
+            half=device.type == "cuda" if half is None else half,
         )
 
     @property
@@ -109,13 +130,79 @@ class MogeNetwork:
 
     def _infer(self, picture: Picture, fov_x: float | None) -> dict[str, Tensor]:
         image = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)
-        on_cuda = next(self._model.parameters()).device.type == "cuda"
         # Keywords only: MoGe-1, -2 and -3 order their arguments differently. Half precision is the default of MoGe,
         # and hundreds of times slower on a CPU.
         infer = cast("Any", self._model).infer
         with _quiet_autocast():
-            said: dict[str, Tensor] = infer(image=image, fov_x=fov_x, use_fp16=on_cuda, **self._detail.arguments)
+            said: dict[str, Tensor] = infer(image=image, fov_x=fov_x, use_fp16=self._half, **self._detail.arguments)
         return said
+
+
+class MogeFrames:
+    """MoGe for every frame of a video, each on its own: metres, NaN where it sees no surface (sky).
+
+    A ``DisparityNetwork`` for single pictures. MoGe finds the field of view of each picture anew, so that scale and
+    perspective may flicker. It works at its full detail on any machine: a row in a table is then the same everywhere.
+    """
+
+    quantity: Quantity = "depth"
+    window = 1
+    batch = 1
+
+    def __init__(self, network: MogeNetwork, identity: Mapping[str, str]) -> None:
+        self._network = network
+        self._identity = dict(identity)
+
+    @classmethod
+    def load(cls, path: Path, *, name: str, execution: Execution) -> Self:
+        """Read a published ``model.pt``, without running code from it.
+
+        Raises:
+            MissingPackageError: ``moge``, or the version of it that these weights need, is not installed.
+            WeightsError: the file cannot be read, is not MoGe's, is incomplete, or is of MoGe-1.
+            OptionError: MoGe-3 without CUDA, or a precision that MoGe does not have.
+        """
+        if execution.dtype == torch.bfloat16:
+            raise OptionError(f"--precision bf16: {name} knows fp32, and fp16 on CUDA")
+        half = execution.dtype == torch.float16
+        network = MogeNetwork.load(path, name=name, device=execution.device, half=half)
+        if not network.metric:
+            raise WeightsError(
+                f"{path}: MoGe-1, or another without a head for the scale: its depth has no unit, another one in each "
+                "frame; give weights of MoGe-2 (`recon models` lists them)"
+            )
+        return cls(network, {**network.identity, "precision": str(execution.dtype).removeprefix("torch.")})
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name and sha256 of the weights, and precision."""
+        return dict(self._identity)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the picture itself: MoGe gives its maps at that size."""
+        return height, width
+
+    def encode(self, pictures: Sequence[Picture]) -> list[DepthMap]:
+        """MoGe's whole work: a map for each picture, at its size."""
+        return [self._depth(picture) for picture in pictures]
+
+    def _depth(self, picture: Picture) -> DepthMap:
+        try:
+            return self._network(picture, None).depth
+        except CameraError as error:  # a black frame of a film is no reason to stop
+            log.debug("a frame without depth: %s", error)
+            return np.full(picture.shape[:2], np.nan, np.float32)
+
+    def decode(self, features: Sequence[DepthMap], size: tuple[int, int]) -> Float32[np.ndarray, "t h w"]:
+        """Those maps at ``size``; where that is another, NaN spreads by a pixel."""
+        return np.stack([_at_size(depth, size) for depth in features])
+
+
+def _at_size(depth: DepthMap, size: tuple[int, int]) -> DepthMap:
+    if depth.shape == size:
+        return depth
+    resized: DepthMap = cv2.resize(depth, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return resized
 
 
 @contextmanager

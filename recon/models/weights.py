@@ -93,7 +93,8 @@ class KnownWeights:
         """The option of the command line that takes what was brought here by hand."""
         if self.family == "transformers":
             return "--model transformers:FOLDER"
-        return "--moge-weights FILE" if self.family.startswith("moge") else "--weights FILE"
+        anchor = "--moge-weights FILE (--weights FILE, if it is the --model)"
+        return anchor if self.family.startswith("moge") else "--weights FILE"
 
     @property
     def folder(self) -> str:
