@@ -27,6 +27,9 @@ class EvaluationProtocol:
     """Bonn: the n-th picture goes with the n-th depth map, though the two cameras have times and drop frames."""
     sintel_in_metres: bool
     """Sintel: depth is cut to whole metres and then divided by 100.8 as if it were finer."""
+    fields_of_view_differ: bool
+    """Picture and depth are cropped apart and then laid over each other. ScanNet: both lose 8 rows and 11 columns at
+    each side, though pictures have twice as many. KITTI: pictures are cut to even sizes, depth to 374 x 1242."""
     principal_point_uncropped: bool
     """TAE: pictures are cropped, their principal point is not moved along."""
     hidden_points_compared: bool
@@ -38,6 +41,7 @@ CORRECTED: Final = EvaluationProtocol(
     red_and_blue_swapped=False,
     paired_by_number=False,
     sintel_in_metres=False,
+    fields_of_view_differ=False,
     principal_point_uncropped=False,
     hidden_points_compared=False,
 )
@@ -48,6 +52,7 @@ VDA_RELEASED: Final = EvaluationProtocol(
     red_and_blue_swapped=True,
     paired_by_number=True,
     sintel_in_metres=True,
+    fields_of_view_differ=True,
     principal_point_uncropped=True,
     hidden_points_compared=True,
 )
