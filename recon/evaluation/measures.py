@@ -48,6 +48,13 @@ TABLE: Final[tuple[Measure, ...]] = (
     Measure(
         "median_delta1", "median delta1", "higher", "delta1 after each frame's depth is scaled to the true median."
     ),
+    Measure(
+        "coverage",
+        "coverage",
+        "higher",
+        "Share of the pixels with true depth for which there is an answer; the others count as the greatest depth.",
+        digits=4,
+    ),
     Measure("log_scale", "log scale", "nearer 0", "Median of log(depth / true) of a frame, after the clip's fit."),
     Measure("wander", "scale wander", "lower", "Standard deviation of a clip's log scale over its frames.", of="clip"),
     Measure(
@@ -63,6 +70,51 @@ TABLE: Final[tuple[Measure, ...]] = (
     Measure("cloud_precision", "cloud precision", "higher", "Share of fused points near the true cloud.", of="clip"),
     Measure("cloud_recall", "cloud recall", "higher", "Share of the true cloud near fused points.", of="clip"),
     Measure("cloud_f1", "cloud F", "higher", "Harmonic mean of the two (Tanks and Temples).", of="clip"),
+    Measure(
+        "cloud_accuracy",
+        "cloud accuracy",
+        "lower",
+        "Median distance from fused points to the true cloud, metres.",
+        of="clip",
+    ),
+    Measure(
+        "cloud_completeness",
+        "cloud completeness",
+        "lower",
+        "Median distance from the true cloud to fused points, metres.",
+        of="clip",
+    ),
+    Measure("ate", "ATE", "lower", "RMSE of the camera's position after rigid alignment, the truth's unit.", of="clip"),
+    Measure("ate_scaled", "ATE scaled", "lower", "The same after alignment with a scale (Umeyama 1991).", of="clip"),
+    Measure(
+        "path_scale",
+        "path scale %",
+        "nearer 0",
+        "How much too long the estimated path is, by that scale.",
+        digits=2,
+        of="clip",
+    ),
+    Measure("rpe", "RPE", "lower", "RMSE of the motion over one second, the truth's unit.", of="clip"),
+    Measure("rpe_degrees", "RPE degrees", "lower", "RMSE of the turn over one second.", digits=2, of="clip"),
+    *(
+        Measure(f"{key}{part}", f"{label}{where}", "higher", f"{meaning}, {told}.", digits, of="clip")
+        for part, where, told in (
+            ("", "", "over the whole right eye"),
+            ("_visible", " visible", "where the left eye sees it too"),
+            ("_edges", " edges", "near silhouettes"),
+            ("_occluded", " occluded", "where the left eye sees something else"),
+        )
+        for key, label, digits, meaning in (
+            ("psnr", "PSNR", 2, "Peak signal-to-noise ratio, decibels"),
+            ("ssim", "SSIM", 3, "Structural similarity (Wang 2004)"),
+        )
+    ),
+    Measure("siou", "SIoU", "higher", "Stereo intersection over union (Mono2Stereo, CVPR 2025).", of="clip"),
+    Measure("matched", "matched", "higher", "Share of known pixels that match with the right sign.", of="clip"),
+    Measure("reversed", "reversed", "lower", "Share of known pixels that match with the wrong sign.", of="clip"),
+    Measure("stereo_scale", "stereo scale", "nearer 0", "Log of shown for true disparity.", of="clip"),
+    Measure("epe", "EPE", "lower", "Median error of the matched disparity, pixels.", digits=2, of="clip"),
+    Measure("d1", "D1", "lower", "Share of matches that are off by 3 pixels and 5 % (KITTI 2015).", of="clip"),
 )
 MEASURES: Final[Mapping[str, Measure]] = {measure.key: measure for measure in TABLE}
 
