@@ -388,6 +388,14 @@ def test_scannet_tells_what_is_wrong_with_a_pose(tmp_path: Path) -> None:
         cameras_read_again(clip)
 
 
+def test_scannet_tae_knows_the_cameras_of_what_is_compared(tmp_path: Path) -> None:
+    """Else frame 179 would be compared with frame 180."""
+    depth = depth_png((48, 64), 1000)
+    scannet_scene(tmp_path / "scene0707_00", 192, depth=depth, poses=[np.eye(4)] * 192)
+    clip = only("scannet-tae", tmp_path)
+    assert sorted(clip.cameras) == list(clip.scored) == list(range(10, 180))
+
+
 def test_scannet_without_poses_has_no_cameras(tmp_path: Path) -> None:
     scannet_scene(tmp_path / "scene0707_00", 1)
     assert not only("scannet-90", tmp_path).cameras

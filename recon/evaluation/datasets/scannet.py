@@ -102,11 +102,11 @@ def _intrinsics(path: Path, first_depth: Path, protocol: EvaluationProtocol) -> 
 
 
 def _cameras(
-    scene: Path, pictures: Sequence[Path], first_depth: Path, protocol: EvaluationProtocol
+    scene: Path, pictures: Mapping[int, Path], first_depth: Path, protocol: EvaluationProtocol
 ) -> Mapping[int, TruthCamera]:
     intrinsics = _intrinsics(scene / "intrinsic" / "intrinsic_depth.txt", first_depth, protocol)
-    paths = namesakes(pictures, scene / "pose", ".txt")
-    poses = ((number, _world_from_camera(path)) for number, path in enumerate(paths))
+    paths = namesakes(list(pictures.values()), scene / "pose", ".txt")
+    poses = ((number, _world_from_camera(path)) for number, path in zip(pictures, paths, strict=True))
     return {number: TruthCamera(intrinsics, pose) for number, pose in poses if pose is not None}
 
 
@@ -115,7 +115,9 @@ def _clip(scene: Path, reading: Reading, choice: _Choice) -> TruthClip:
     pictures = files(scene, "color/*.jpg", expected=f"export the .sens file: {_LAYOUT}")[choice.seen]
     depths = namesakes(pictures, scene / "depth", ".png")
     compared = [depth if number in choice.scored else None for number, depth in enumerate(depths)]
-    posed = (scene / "pose").is_dir()
+    # Neighbours are compared where both have a camera: those that do not count have none.
+    posed = {number: picture for number, picture in enumerate(pictures) if number in choice.scored}
+    cameras = CamerasOnDemand(partial(_cameras, scene, posed, depths[0], protocol))
     return TruthClip(
         name=clip_name(scene.name),
         frames=truth_frames(pictures, compared, [_number(picture) / _RATE for picture in pictures]),
@@ -123,7 +125,7 @@ def _clip(scene: Path, reading: Reading, choice: _Choice) -> TruthClip:
             _CROP if protocol.fields_of_view_differ else SameView(), red_and_blue_swapped=protocol.red_and_blue_swapped
         ),
         read_depth=DepthReader(_SCALE, _CROP),
-        cameras=CamerasOnDemand(partial(_cameras, scene, pictures, depths[0], protocol)) if posed else {},
+        cameras=cameras if (scene / "pose").is_dir() else {},
         max_depth=_MAX_DEPTH,
     )
 
