@@ -231,7 +231,7 @@ def _table(path: Path, text: str) -> _Poses:
             raise TrajectoryError(f"{place}: {len(row)} numbers, but {width} in the lines before")
     table = np.array(rows, np.float64)
     if width == 8:
-        return _Poses("tum", _quaternion_poses(table[:, 1:], where), table[:, 0], None)
+        return _Poses("tum", poses_from_quaternions(table[:, 1:], where), table[:, 0], None)
     if width in {12, 16}:
         return _Poses("rows", _rigids(table.reshape(-1, width // 4, 4), where), None, None)
     if width == 4 and len(rows) % 4 == 0:
@@ -268,8 +268,16 @@ def _numbers(words: list[str], where: str, *, first: bool) -> list[float]:
 # ---------------------------------------------------------------------------------------------------------------- poses
 
 
-def _quaternion_poses(rows: Float64[np.ndarray, "n 7"], where: Sequence[str]) -> Float64[np.ndarray, "n 4 4"]:
-    """Rows of tx ty tz qx qy qz qw."""
+def poses_from_quaternions(rows: Float64[np.ndarray, "n 7"], where: Sequence[str]) -> Float64[np.ndarray, "n 4 4"]:
+    """Poses of rows of tx ty tz qx qy qz qw (scalar last).
+
+    Args:
+        rows: Translations, and quaternions of length 1.
+        where: The place of each row, for messages.
+
+    Raises:
+        TrajectoryError: a quaternion that is none.
+    """
     norms = np.linalg.norm(rows[:, 3:], axis=1)
     if (wrong := np.abs(norms - 1) > _UNIT).any():
         row = int(np.argmax(wrong))
