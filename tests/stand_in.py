@@ -5,7 +5,7 @@ python tests/stand_in.py depth video.mp4 -o out ...
 
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from recon_cli.cli import run
 
 
 class Brightness:
-    """A ``DisparityNetwork`` for windows of 32 frames: what is bright is near."""
+    """A network for windows of 32 frames: what is bright is near. Streaming, what was bright stays near for a while."""
 
     quantity: Quantity = "disparity"
     window = 32
@@ -33,6 +33,18 @@ class Brightness:
 
     def decode(self, features: Sequence[np.ndarray], size: tuple[int, int]) -> Float32[np.ndarray, "t h w"]:
         return np.stack([cv2.resize(feature, size[::-1]) for feature in features]) + np.float32(1)
+
+    def follow(
+        self, features: np.ndarray, memory: np.ndarray | None, size: tuple[int, int]
+    ) -> tuple[Float32[np.ndarray, "h w"], np.ndarray]:
+        memory = features if memory is None else np.float32(0.9) * memory + np.float32(0.1) * features
+        return self.decode([memory], size)[0], memory
+
+    def saved(self, memory: np.ndarray) -> dict[str, np.ndarray]:
+        return {"brightness": memory}
+
+    def restored(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        return arrays["brightness"]
 
 
 if __name__ == "__main__":

@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from recon.errors import OptionError
 from recon.io.depth import DepthFolder
 from recon.io.source import Source
 from recon.io.store import SUFFIX, DepthStore, ShotSpan, find_store, shot_spans
 from recon.io.video import open_source
-from recon.models import DisparityNetwork
+from recon.models import DisparityNetwork, StreamingNetwork
 from recon.settings import DepthSettings, NetworkSettings, SamplingSettings, ShotSettings, StoreSettings
 from recon.stages.disparity import infer
 from recon.stages.shots import split_shots
+from recon.stages.streaming import stream
 from recon.streams import prefetched
 from recon.types import Checkpoint, Chunk, DepthEstimate, Frame, Quantity, ShotFrame
 
@@ -146,7 +148,15 @@ def inference_of(network: DisparityNetwork[Any], settings: NetworkSettings) -> I
     Raises:
         OptionError: the network cannot be run like that.
     """
-    return partial(infer, network=network, compat=settings.compat == "vda")
+    compat = settings.compat == "vda"
+    if settings.mode == "offline" or network.window == 1:  # a network for single pictures looks at nothing else anyway
+        return partial(infer, network=network, compat=compat)
+    if isinstance(network, StreamingNetwork):
+        return partial(stream, network=network, compat=compat)
+    raise OptionError(
+        f"--mode streaming: {network.identity['name']} looks at windows of {network.window} frames only; "
+        "use --mode offline, or another --model"
+    )
 
 
 def predict(
@@ -173,6 +183,7 @@ def predict(
         frames = observer.watch(decoded, "depth", source.info.frame_count)
         for chunk in run(divided(frames), resume=store.checkpoint):
             store.append(chunk)
+            del chunk  # on the disk now, and large: not held while the next one is made
     store.finish()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recon.models.vda.encoder import PATCH, Encoder
 from recon.models.vda.head import MAX_FRAMES, Head
+from recon.models.vda.memory import Memory, Trace
 
 Size = Literal["vits", "vitb", "vitl"]
 """Small, base and large."""
@@ -72,6 +73,12 @@ class VideoDepthAnything(nn.Module):
         maps: Tensor = self.head(levels, grid, frames)
         return maps
 
+    def follow(
+        self, levels: Sequence[Float[Tensor, "p c"]], grid: tuple[int, int], memory: Memory
+    ) -> tuple[Float[Tensor, "h w"], Trace]:
+        """The map of the frame after those in memory, from its tokens of each depth, and its trace."""
+        return self.head.follow(levels, grid, memory.attended)
+
     def load_weights(self, state: Mapping[str, Tensor]) -> None:
         """Take published weights (every name and shape must fit); time encodings that are left out are computed.
 
@@ -82,4 +89,4 @@ class VideoDepthAnything(nn.Module):
         self.load_state_dict({**computed, **state}, strict=True, assign=True)
 
 
-__all__ = ["DIMENSIONS", "MAX_FRAMES", "PATCH", "Dimensions", "Size", "VideoDepthAnything"]
+__all__ = ["DIMENSIONS", "MAX_FRAMES", "PATCH", "Dimensions", "Memory", "Size", "Trace", "VideoDepthAnything"]

@@ -3,10 +3,15 @@
 Parameter names and shapes are those of the published Depth Anything V2 and Video Depth Anything checkpoints.
 Letters in shapes: n pictures, t consecutive ones of them make a clip; (h, w) of a feature map; p patches; c channels;
 s = n / t * h * w sequences in time.
+
+Clips go through ``forward`` as a whole. ``follow`` goes frame by frame: a frame looks at what the temporal attentions
+were given of earlier ones (``recon.models.vda.memory``).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -14,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recon.models.vda.encoder import PATCH
+from recon.models.vda.memory import Trace
 
 REFINED_TOGETHER = 4
 """Frames that go through the high resolutions at once: it bounds the memory, nothing else."""
@@ -59,7 +65,8 @@ class Head(nn.Module):
             grid: rows and columns of patches.
             frames: consecutive pictures that are one clip.
         """
-        path = self.across_frames(torch.stack(tuple(levels[2])), torch.stack(tuple(levels[3])), grid, frames)
+        deep = [torch.stack(tuple(level)) for level in levels[2:]]
+        path = self.across_frames(deep[0], deep[1], grid, partial(self._along_time, frames=frames))
         together = REFINED_TOGETHER_ON_CPU if path.is_cpu else REFINED_TOGETHER
         maps = []
         for start in range(0, len(path), together):
@@ -68,18 +75,31 @@ class Head(nn.Module):
             maps.append(self.each_frame(path[part], shallow[0], shallow[1], grid))
         return torch.cat(maps)
 
+    def follow(
+        self, levels: Sequence[Float[Tensor, "p c"]], grid: tuple[int, int], past: Sequence[Trace]
+    ) -> tuple[Float[Tensor, "h w"], Trace]:
+        """The map of one frame that looks at 31 others (or none), and its own trace."""
+        first, second, third, fourth = (level.unsqueeze(0) for level in levels)
+        looking_back = LookingBack(self.motion_modules, past)
+        path = self.across_frames(third, fourth, grid, looking_back)
+        return self.each_frame(path, first, second, grid)[0], tuple(looking_back.trace)
+
     def across_frames(
-        self, third: Float[Tensor, "n p c"], fourth: Float[Tensor, "n p c"], grid: tuple[int, int], frames: int
+        self,
+        third: Float[Tensor, "n p c"],
+        fourth: Float[Tensor, "n p c"],
+        grid: tuple[int, int],
+        along_time: Callable[[int, Tensor], Tensor],
     ) -> Float[Tensor, "n c h w"]:
-        """The two deep levels, fused, with each position looking along its clip four times; 2 x the grid of patches."""
+        """The two deep levels, fused, with each position looking along time four times; 2 x the grid of patches."""
         rows, columns = grid
-        third = self._along_time(0, self._reassemble(2, third, grid), frames)
-        fourth = self._along_time(1, self._reassemble(3, fourth, grid), frames)
+        third = along_time(0, self._reassemble(2, third, grid))
+        fourth = along_time(1, self._reassemble(3, fourth, grid))
         third, fourth = self.scratch.layer3_rn(third), self.scratch.layer4_rn(fourth)
         path = self.scratch.refinenet4(fourth, None, grid)
-        path = self._along_time(2, path, frames)
+        path = along_time(2, path)
         path = self.scratch.refinenet3(path, third, (2 * rows, 2 * columns))
-        return self._along_time(3, path, frames)
+        return along_time(3, path)
 
     def each_frame(
         self,
@@ -112,6 +132,24 @@ class Head(nn.Module):
         if not self.motion_modules:
             return pictures
         mixed: Tensor = self.motion_modules[number](pictures, frames)
+        return mixed
+
+
+class LookingBack:
+    """The temporal modules, for one frame after others; gathers the trace of it."""
+
+    def __init__(self, modules: nn.ModuleList, past: Sequence[Trace]) -> None:
+        self._modules = modules
+        self._past = past
+        self.trace: list[tuple[Tensor, ...]] = []
+
+    def __call__(self, number: int, picture: Float[Tensor, "1 c h w"]) -> Float[Tensor, "1 c h w"]:
+        """Without temporal modules (single pictures) nothing happens."""
+        if not self._modules:
+            return picture
+        module = cast("TemporalModule", self._modules[number])
+        mixed, inputs = module.follow(picture, [frame[number] for frame in self._past])
+        self.trace.append(inputs)
         return mixed
 
 
@@ -175,6 +213,13 @@ class TemporalModule(nn.Module):
         update: Tensor = self.temporal_transformer(pictures, frames)
         return pictures + update
 
+    def follow(
+        self, picture: Float[Tensor, "1 c h w"], past: Sequence[tuple[Tensor, ...]]
+    ) -> tuple[Float[Tensor, "1 c h w"], tuple[Tensor, ...]]:
+        """One frame, given what the attentions saw of others, and what they see of it."""
+        update, inputs = self.temporal_transformer.follow(picture, past)
+        return picture + update, inputs
+
 
 class TemporalTransformer(nn.Module):
     """Feature maps to sequences in time, through one transformer block, and back."""
@@ -197,6 +242,16 @@ class TemporalTransformer(nn.Module):
         mixed = torch.cat([self._mix(part) for part in sequences.split(together)])
         clips = mixed.reshape(count // frames, height, width, frames, channels).permute(0, 3, 4, 1, 2)
         return clips.reshape(count, channels, height, width)
+
+    def follow(
+        self, picture: Float[Tensor, "1 c h w"], past: Sequence[tuple[Tensor, ...]]
+    ) -> tuple[Float[Tensor, "1 c h w"], tuple[Tensor, ...]]:
+        """The update of one frame's map, and what the attentions saw of it."""
+        newest = self.norm(picture).permute(2, 3, 0, 1).flatten(0, 1)
+        block = cast("TemporalBlock", self.transformer_blocks[0])
+        newest, inputs = block.follow(self.proj_in(newest), past)
+        update: Tensor = self.proj_out(newest)
+        return update.reshape(*picture.shape[2:], 1, -1).permute(2, 3, 0, 1), inputs
 
     def _mix(self, sequences: Float[Tensor, "s t c"]) -> Float[Tensor, "s t c"]:
         sequences = self.proj_in(sequences)
@@ -225,6 +280,17 @@ class TemporalBlock(nn.Module):
         update: Tensor = self.ff(self.ff_norm(sequences))
         return sequences + update
 
+    def follow(
+        self, newest: Float[Tensor, "s 1 c"], past: Sequence[tuple[Tensor, ...]]
+    ) -> tuple[Float[Tensor, "s 1 c"], tuple[Tensor, ...]]:
+        """The newest frame, mixed, and what the attentions saw of it."""
+        inputs: list[Tensor] = []
+        for attention, norm, *before in zip(self.attention_blocks, self.norms, *past, strict=True):
+            inputs.append(norm(newest))
+            newest = newest + attention.last(torch.cat([*before, inputs[-1]], dim=1))
+        update: Tensor = self.ff(self.ff_norm(newest))
+        return newest + update, tuple(inputs)
+
 
 class TemporalAttention(nn.Module):
     """Each frame looks at all frames of its clip; positions in time are added to query, key and value alike."""
@@ -248,6 +314,20 @@ class TemporalAttention(nn.Module):
         )
         mixed = functional.scaled_dot_product_attention(query, key, value)
         attended: Tensor = self.to_out[0](mixed.transpose(1, 2).flatten(2))
+        return attended
+
+    def last(self, sequences: Float[Tensor, "s t c"]) -> Float[Tensor, "s 1 c"]:
+        """What ``forward`` gives for the last frame, without the keys and values of all the others.
+
+        q . (W x) = (W^T q) . x, so that 8 queries go to the inputs instead of t inputs to the queries.
+        """
+        placed = self.pos_encoder(sequences)
+        query = self.to_q(placed[:, -1]).unflatten(-1, (self.HEADS, -1))
+        key, value = (linear.weight.reshape(*query.shape[1:], -1) for linear in (self.to_k, self.to_v))
+        asked = torch.einsum("shd,hdc->shc", query, key).unsqueeze(1)
+        seen = placed.unsqueeze(1)
+        mixed = functional.scaled_dot_product_attention(asked, seen, seen, scale=query.shape[-1] ** -0.5)
+        attended: Tensor = self.to_out[0](torch.einsum("sthc,hdc->sthd", mixed, value).flatten(2))
         return attended
 
 
