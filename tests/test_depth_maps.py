@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from recon.errors import FormatError, MissingPackageError, OptionError
-from recon.io.depth import DepthFolder, MapFormat, read_depth_map
+from recon.io.depth import DepthFolder, MapFormat, holds_maps, read_depth_map
 from recon.io.depth_writer import MapSpec, depth_writer, png_scale
 from recon.io.ffv1 import grey_writer
 from recon.io.preview import colorize, robust_range
@@ -369,6 +369,44 @@ def test_damaged_stacks(tmp_path: Path) -> None:
     folder = DepthFolder(tmp_path / "c.npz", scale=1.0)
     with pytest.raises(FormatError, match=r"c\.npz: "):
         list(folder.maps(range(5)))
+
+
+@pytest.mark.parametrize("stack", [True, False])
+def test_what_the_user_says_can_count_more_than_the_name_of_an_array(
+    tmp_path: Path,
+    stack: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """DepthCrafter calls its disparity `depth`; a reader that is not told so refuses it."""
+    maps = np.array([[[0.0, 0.5], [1.0, 0.25]]], np.float32)
+    path = npz_of(tmp_path / "a.npz", depth=maps if stack else maps[0])
+    path = path if stack else tmp_path
+    with pytest.raises(FormatError, match=r"holds depth, but disparity is expected: see --here$"):
+        list(DepthFolder(path, scale=1.0, quantity="disparity", option="--here").maps([0]))
+    folder = DepthFolder(path, scale=1.0, quantity="disparity", over_names=True)
+    assert folder.quantity == "disparity"
+    np.testing.assert_array_equal(folder[0], maps[0])  # 0 is far, not unknown
+
+
+def test_the_array_of_the_right_name_is_taken_of_two(tmp_path: Path) -> None:
+    maps = maps_of(2)
+    path = npz_of(tmp_path / "a.npz", depth=maps, disparity=1 / maps)
+    for over_names in (False, True):
+        np.testing.assert_array_equal(DepthFolder(path, scale=1.0, over_names=over_names)[1], maps[1])
+        inverse = DepthFolder(path, scale=1.0, quantity="disparity", over_names=over_names)
+        np.testing.assert_array_equal(inverse[1], 1 / maps[1])
+
+
+def test_what_a_folder_knows_of_its_maps(tmp_path: Path) -> None:
+    for name in ("b.2.depth", "a_1"):
+        npy_of(tmp_path / f"{name}.npy", DEPTH)
+    (tmp_path / "empty").mkdir()
+    assert holds_maps(tmp_path)
+    assert not holds_maps(tmp_path / "empty")
+    assert not holds_maps(tmp_path / "a_1.npy"), "no folder"
+    folder = DepthFolder(tmp_path, scale=1.0)
+    assert (list(folder.names), folder.times) == (["b.2.depth"], None), "those named *.depth.* where there are any"
+    stack = DepthFolder(npz_of(tmp_path / "s.npz", depth=maps_of(3), times=np.arange(3) / 2), scale=1.0)
+    assert (list(stack.names), stack.times.tolist()) == ([], [0.0, 0.5, 1.0])  # type: ignore[union-attr]
 
 
 def test_times_of_a_stack_must_fit(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from recon.errors import MissingPackageError, WeightsError
 from recon.files import sha256_of
+from recon.io.ffv1 import Coding
 from recon.models import DisparityNetwork
 from recon.models.hub import CONFIG, PROCESSOR, TENSORS, HubNetwork, Preparation, folder_of
 from recon.types import Picture
@@ -244,7 +245,7 @@ class TestMaps:
         assert said.field_of_view.item() == pytest.approx(FOV)
         focal_over_width = 0.5 / np.tan(np.radians(FOV) / 2)
         canonical = torch.nn.functional.interpolate(said.predicted_depth[None], (64, 64), mode="bilinear")[0, 0].numpy()
-        expected = np.clip(focal_over_width / np.maximum(canonical, 1e-9), 1e-4, 1e4)
+        expected = np.clip(focal_over_width / np.maximum(canonical, 1e-9), 1e-4, 1e3)
         np.testing.assert_allclose(at_own_size(loaded(folders["depth-pro"]), picture), expected, rtol=1e-4)
 
     @pytest.mark.parametrize("shape", [(90, 130), (130, 90), (64, 64)])
@@ -264,7 +265,17 @@ class TestMaps:
         network = loaded(folders["depth-pro"])
         ours = network.decode(network.encode([seen]), shape)[0]
         assert np.ptp(ours) > 0
-        np.testing.assert_allclose(ours, 1 / np.clip(inverse, 1e-4, 1e4), rtol=1e-4)
+        np.testing.assert_allclose(ours, 1 / np.clip(inverse, 1e-3, 1e4), rtol=1e-4)
+
+    def test_the_sky_of_depth_pro_leaves_the_foreground_its_precision(self, folders: dict[str, Path]) -> None:
+        """A store keeps the maps in 16 bits; its step is set by the farthest value."""
+        network = loaded(folders["depth-pro"])
+        inverse = torch.linspace(0, 2, 64 * 64).reshape(64, 64)
+        depth = network.decode([inverse], (64, 64))[0]
+        assert depth.max() == pytest.approx(1000)
+        coding = Coding.finest(depth)
+        assert np.abs(coding.values(coding.codes(depth)) - depth).max() < 0.008
+        np.testing.assert_allclose(depth[inverse > 1e-3], 1 / inverse[inverse > 1e-3], rtol=1e-6)
 
     def test_depth_pro_without_a_field_of_view_knows_no_metres(
         self, folders: dict[str, Path], picture: Picture

@@ -1,6 +1,7 @@
 """MoGe: the adapter against direct calls of the package, on a small network with seeded random weights."""
 
 import importlib.util
+import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,20 +13,27 @@ import torch
 from clips import ramp, write_clip
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial import KDTree
 
 from recon.errors import CameraError, MissingPackageError, OptionError, WeightsError
 from recon.files import sha256_of
 from recon.geometry import unproject
+from recon.io.cloud import read_ply
+from recon.io.depth import DepthFolder
+from recon.io.store import StoredDepth
 from recon.io.video import open_source
-from recon.models import MetricNetwork
+from recon.models import DisparityNetwork, MetricNetwork, StreamingNetwork
 from recon.models import moge as module
-from recon.models.choose import choose_metric
-from recon.models.moge import Detail, MogeNetwork, available, field_of_view, generation_of
+from recon.models.choose import choose_metric, choose_network
+from recon.models.moge import Detail, MogeFrames, MogeNetwork, available, field_of_view, generation_of
+from recon.models.video_depth import Execution
 from recon.pipelines.depth import Unobserved
 from recon.pipelines.run import _measured, find_camera, metric_anchor
-from recon.settings import AnchorSettings, PointcloudSettings, SamplingSettings
+from recon.settings import AnchorSettings, NetworkSettings, PointcloudSettings, SamplingSettings
+from recon.stages.disparity import infer
 from recon.stages.letterbox import Content
-from recon.types import Intrinsics, MetricPicture, Picture
+from recon.types import Frame, Intrinsics, MetricPicture, Picture, ShotFrame
+from recon_cli.cli import run
 
 CPU = torch.device("cpu")
 HEIGHT, WIDTH = 60, 100
@@ -202,6 +210,169 @@ class TestWhatMogeIsAsked:
         assert model.asked["use_fp16"] is False
         assert model.asked["image"].shape == (3, 6, 8)
         assert model.asked["image"].unique().tolist() == pytest.approx([0.2])
+
+
+FP32 = Execution(0, CPU, torch.float32)
+
+
+class TestEveryFrame:
+    """MoGe as the network for the depth of a video: each frame is what the package says of it alone."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        return saved(direct(), tmp_path / "moge-2-vits-normal.pt")
+
+    @pytest.fixture
+    def network(self, path: Path) -> MogeFrames:
+        return MogeFrames.load(path, name="tiny", execution=FP32)
+
+    def test_it_is_a_network_for_single_pictures_that_knows_metres(self, network: MogeFrames) -> None:
+        protocol: DisparityNetwork[np.ndarray] = network
+        assert isinstance(protocol, DisparityNetwork)
+        assert not isinstance(protocol, StreamingNetwork)
+        assert (protocol.quantity, protocol.window, protocol.batch) == ("depth", 1, 1)
+        assert protocol.output_size(60, 100) == (60, 100)
+
+    def test_maps_are_the_packages_in_its_full_detail(self, network: MogeFrames, picture: Picture) -> None:
+        pictures = [picture, np.ascontiguousarray(picture[::-1])]
+        maps = network.decode(network.encode(pictures), (HEIGHT, WIDTH))
+        assert maps.dtype == np.float32
+        for ours, seen in zip(maps, pictures, strict=True):
+            theirs = said_by(direct(), seen)
+            np.testing.assert_array_equal(np.isnan(ours), ~theirs["mask"])
+            np.testing.assert_array_equal(ours[theirs["mask"]], theirs["depth"][theirs["mask"]])
+        assert np.isnan(maps).any(), "the test needs sky"
+        assert (maps[~np.isnan(maps)] > 0).all()
+
+    def test_at_another_size(self, network: MogeFrames, picture: Picture) -> None:
+        features = network.encode([picture])
+        [small] = network.decode(features, (HEIGHT // 2, WIDTH // 2))
+        assert small.shape == (HEIGHT // 2, WIDTH // 2)
+        blocks = features[0].reshape(HEIGHT // 2, 2, WIDTH // 2, 2).mean(axis=(1, 3))
+        np.testing.assert_allclose(small, blocks, rtol=1e-5)  # bilinear by half: means, NaN where one is unknown
+
+    def test_a_frame_without_surfaces_is_unknown_and_no_reason_to_stop(self, tmp_path: Path, picture: Picture) -> None:
+        network = MogeFrames.load(saved(direct(mask=-100), tmp_path / "model.pt"), name="tiny", execution=FP32)
+        assert np.isnan(network.decode(network.encode([picture]), (HEIGHT, WIDTH))).all()
+
+    def test_identity_tells_weights_and_precision(self, network: MogeFrames, path: Path) -> None:
+        assert network.identity == {"name": "tiny", "sha256": sha256_of(path), "precision": "float32"}
+
+    def test_half_precision_reaches_the_package(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+        """As on CUDA; the arithmetic itself cannot be had on a CPU."""
+        asked: list[object] = []
+        monkeypatch.setattr(MogeNetwork, "load", lambda *_, half, **__: asked.append(half) or Metric(half))
+        for dtype in (torch.float16, torch.float32):
+            MogeFrames.load(path, name="tiny", execution=Execution(0, CPU, dtype))
+        assert asked == [True, False]
+
+    def test_bf16_is_refused(self, path: Path) -> None:
+        with pytest.raises(OptionError, match="--precision bf16: tiny knows fp32"):
+            MogeFrames.load(path, name="tiny", execution=Execution(0, CPU, torch.bfloat16))
+
+    def test_moge_1_has_no_metres_to_give(self, tmp_path: Path) -> None:
+        torch.save({"model_config": moge_1(), "model": direct_1().state_dict()}, tmp_path / "model.pt")
+        with pytest.raises(WeightsError, match=r"its depth has no unit.* give weights of MoGe-2") as caught:
+            MogeFrames.load(tmp_path / "model.pt", name="moge-2-vitl-normal", execution=FP32)
+        assert "\n" not in str(caught.value)
+
+    def test_by_name_with_the_weights_of_the_anchor(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture
+    ) -> None:
+        monkeypatch.setenv("RECON_WEIGHTS", str(path.parent))
+        network = choose_network(NetworkSettings(model="moge-2-vits-normal", device="cpu", download=False))
+        anchor = choose_metric(AnchorSettings(anchor="moge"), device="cpu", download=False)
+        assert anchor is not None
+        assert network.identity["sha256"] == anchor.identity["sha256"]
+        assert network.quantity == "depth"
+        assert not np.isnan(network.decode(network.encode([picture]), (HEIGHT, WIDTH))).all()
+
+    def test_maps_with_holes_go_through_the_windows_of_a_video(self, network: MogeFrames, picture: Picture) -> None:
+        frames = [ShotFrame(Frame(number, number / 30, np.roll(picture, number, axis=1)), 0) for number in range(3)]
+        [chunk] = infer(iter(frames), network)
+        for estimate, frame in zip(chunk.estimates, frames, strict=True):
+            np.testing.assert_array_equal(estimate.values, network.encode([frame.frame.rgb])[0])
+
+
+class Metric:
+    """A network of which only the unit is asked."""
+
+    metric = True
+
+    def __init__(self, half: object) -> None:
+        self.identity = {"name": f"{half}"}
+
+
+ROOM = Path(__file__).parents[1] / "samples" / "room"
+BLIND, SKY = 3, 60
+SECONDS, FRAMES = 0.3, 6
+
+
+class Sighted(torch.nn.Module):
+    """Answers like the package, with the true depth of the sample room; infinite, masked out, in the topmost rows.
+
+    Of one frame, it sees nothing at all.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        depth = DepthFolder(ROOM / "depth", scale=1000.0)
+        frames = open_source(ROOM / "room.mp4", SamplingSettings(end=seconds)).frames()
+        self._depth = {frame.rgb.tobytes(): (frame.index, depth[frame.index]) for frame in frames}
+
+    def infer(self, *, image: torch.Tensor, **_: object) -> dict[str, torch.Tensor]:
+        picture = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        number, depth = self._depth[picture.tobytes()]
+        mask = torch.ones(depth.shape, dtype=torch.bool)
+        mask[: len(mask) if number == BLIND else SKY] = False
+        said = torch.where(mask, torch.from_numpy(depth.copy()), torch.inf)
+        return {"depth": said, "mask": mask, "intrinsics": torch.eye(3)}
+
+
+class TestHolesReachEveryResult:
+    """Sky is NaN from the network to the files: stored, written, shown, tracked, fused."""
+
+    @pytest.fixture(autouse=True)
+    def _moge(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        """MoGe that knows the truth about the room, as the network of the commands."""
+        logger = logging.getLogger("recon")
+        level = logger.level
+        frames = MogeFrames(MogeNetwork(Sighted(SECONDS), {}, Detail(), metric=True), {"name": "moge"})
+        monkeypatch.setattr("recon.models.choose.choose_network", lambda *_args, **_kwargs: frames)
+        monkeypatch.setattr("recon.models.choose.choose_metric", lambda *_args, **_kwargs: None)
+        yield
+        logger.setLevel(level)  # which the commands set
+
+    @pytest.mark.parametrize("kind", ["npz", "ffv1"])
+    def test_depth_and_preview(self, tmp_path: Path, kind: str) -> None:
+        out = tmp_path / "maps"
+        options = ["--end", f"{SECONDS}", "-q", "--preview", "--format", kind]
+        assert run(["depth", str(ROOM / "room.mp4"), "-o", str(out), *options]) == 0
+        maps, truth = DepthFolder(out, scale=1.0), DepthFolder(ROOM / "depth", scale=1000.0)
+        assert len(maps) == StoredDepth.read(tmp_path / "maps.recon").frame_count == FRAMES
+        for number in range(FRAMES):
+            known = np.full(truth[number].shape, number != BLIND)
+            known[:SKY] = False
+            np.testing.assert_array_equal(np.isnan(maps[number]), ~known)
+            np.testing.assert_allclose(maps[number][known], truth[number][known], atol=1e-3)
+        preview = list(open_source(next(tmp_path.glob("*.mp4")), SamplingSettings()).frames())
+        assert max(frame.rgb[: SKY - 8].max() for frame in preview) < 32, "sky is black"
+        assert min(frame.rgb[SKY + 8 :].max() for frame in preview if frame.index != BLIND) > 128
+        assert preview[BLIND].rgb.max() < 32
+
+    @pytest.mark.parametrize("poses", [["--trajectory", str(ROOM / "trajectory.tum")], []], ids=["given", "estimated"])
+    def test_cloud(self, tmp_path: Path, poses: list[str]) -> None:
+        options = ["--end", f"{SECONDS}", "-q", "--intrinsics", str(ROOM / "intrinsics.json"), "--voxel", "0.05"]
+        assert run(["pointcloud", str(ROOM / "room.mp4"), "-o", str(tmp_path / "a.ply"), *options, *poses]) == 0
+        depth = ["--depth", str(ROOM / "depth")]
+        whole = ["pointcloud", str(ROOM / "room.mp4"), "-o", str(tmp_path / "whole.ply"), *options, *poses, *depth]
+        assert run(whole) == 0
+        cloud, truth = read_ply(tmp_path / "a.ply"), read_ply(tmp_path / "whole.ply")
+        assert b"comment units: m\n" in (tmp_path / "a.ply").read_bytes()[:800]
+        assert np.isfinite(cloud.points).all()
+        assert 0.5 * len(truth) < len(cloud) < len(truth)
+        apart, _ = KDTree(truth.points).query(cloud.points)
+        assert np.percentile(apart, 90) < 0.05, "what is left lies where it should"
 
 
 def moge_1(**legacy: object) -> dict[str, Any]:

@@ -36,8 +36,12 @@ KINDS: Final[tuple[Kind, ...]] = ("depth_anything", "depth_pro", "zoedepth", "dp
 FILTERS: Final[Mapping[int, str]] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """Names that torch gives to the filters, by the numbers that Pillow gives them."""
 
-DEPTH_PRO_RANGE: Final = (1e-4, 1e4)
-"""Inverse metres that Depth Pro is cut to before it is turned over, as in its published code."""
+DEPTH_PRO_RANGE: Final = (1e-3, 1e4)
+"""Inverse metres that Depth Pro is cut to before it is turned over.
+
+The published code goes on to 1e-4, 10 km, which is what it says of the sky. A depth store has 65534 steps between the
+nearest and the farthest value of a map: they would be 15 cm each, in the foreground as well; with 1 km they are 15 mm.
+"""
 
 
 @dataclass(frozen=True, slots=True)
