@@ -187,8 +187,9 @@ class EvaluationSettings(Section):
     """Take at most so many frames of each clip."""
     predictions: Path | None = None
     """Depth made elsewhere: a folder with a folder (or NPZ, NPY) for each clip, or with the maps of the only clip."""
-    prediction_kind: Literal["depth", "disparity"] = "disparity"
-    """What those maps hold: metres along the optical axis, or disparity up to scale and shift."""
+    prediction_kind: Literal["depth", "disparity"] | None = None
+    """What those maps hold, whatever their arrays are called: metres along the optical axis, or disparity up to scale
+    and shift; disparity where not given."""
     prediction_scale: float = Field(default=1000.0, gt=0)
     """Units of a 16-bit PNG among the predictions for one metre."""
     method: str | None = None

@@ -10,6 +10,7 @@ from pydantic import ValidationError as InvalidSettings
 from recon import ReconError, __version__
 from recon_cli.console import complain
 from recon_cli.depth import depth
+from recon_cli.eval import evaluate
 from recon_cli.models import models
 from recon_cli.options import explain
 from recon_cli.pointcloud import pointcloud
@@ -25,6 +26,7 @@ app = App(
 )
 app.command(pointcloud)
 app.command(depth)
+app.command(evaluate, name="eval")
 app.command(models)
 
 

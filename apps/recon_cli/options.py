@@ -17,7 +17,10 @@ PROVENANCE = "provenance"
 """Block of a result's YAML that tells what was measured; it is not a setting."""
 
 
-GROUPS = ("Sampling", "Depth", "Shots", "Camera", "Metres", "Cleaning", "Fusion", "Maps", "Depth store", "General")
+GROUPS = (
+    *("Sampling", "Depth", "Shots", "Camera", "Metres", "Cleaning", "Fusion", "Maps"),
+    *("Evaluation", "Depth store", "General"),
+)
 """In the order of a run."""
 
 

@@ -17,6 +17,11 @@ from recon_cli.options import PROVENANCE
 _OURS = re.compile(r"depth\.json|depth\.mkv|depth_\d+\.(npz|png|exr)")
 
 
+REPORT = "report.json"
+"""The file of a report that others are made from."""
+_REPORT_FILES = {REPORT, "report.md", "comparison.md", "frames.csv", "index.html", "clips", "depth"}
+
+
 RESULT_SUFFIXES = (".ply", ".npz", ".npy", ".png", ".exr", ".mkv", ".mp4")
 """Endings that nobody gives to a folder."""
 
@@ -47,6 +52,20 @@ def claimed_folder(output: Path, source: Path, *, overwrite: bool) -> Path:
         raise OptionError(f"{output}: holds something else than depth maps of recon; name another folder")
     beside = [record_of(output), preview_of(output)]
     _require_free(beside, source, overwrite=overwrite, ours=_is_record(record_of(output)))
+    return _in_folder(output)
+
+
+def claimed_report(output: Path, *, overwrite: bool) -> Path:
+    """The folder of a report, checked before hours of work; one that an earlier run began is used.
+
+    Raises:
+        OptionError: a wrong name, or something that recon did not make is in the way.
+    """
+    if output.suffix.lower() in (*RESULT_SUFFIXES, ".json", ".html", ".md", ".csv"):
+        raise OptionError(f"{output}: is to be a folder, without an ending")
+    if output.exists() and not (output.is_dir() and {path.name for path in output.iterdir()} <= _REPORT_FILES):
+        raise OptionError(f"{output}: holds something else than a report of recon; name another folder")
+    _require_free([record_of(output)], output, overwrite=overwrite, ours=_is_record(record_of(output)))
     return _in_folder(output)
 
 

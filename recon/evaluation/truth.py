@@ -54,6 +54,17 @@ class TruthClip:
     """Whether all frames share one scale and shift, as a video's do; else each picture has its own."""
 
     @property
+    def identity(self) -> Mapping[str, str]:
+        """What its scores depend on: the true maps by name and size, and how they are compared."""
+        listing = [(frame.depth.name, frame.depth.stat().st_size) if frame.depth else None for frame in self.frames]
+        return {
+            "depth maps": hashlib.sha256(repr(listing).encode()).hexdigest(),
+            "max depth": f"{self.max_depth:g}",
+            "cameras": str(len(self.cameras)),
+            "one gauge": str(self.one_gauge),
+        }
+
+    @property
     def scored(self) -> Sequence[int]:
         """Numbers of the frames with true depth."""
         return [number for number, frame in enumerate(self.frames) if frame.depth is not None]
@@ -111,7 +122,7 @@ class ClipSource:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Names and sizes of all pictures, and the content of the first and the last."""
+        """Names and sizes of all pictures, content of the first and the last, and what cropping made of the first."""
         paths = [frame.picture for frame in self.clip.frames]
         listing = "\n".join(f"{path.name} {path.stat().st_size}" for path in paths)
         return {
@@ -120,7 +131,7 @@ class ClipSource:
             "names": hashlib.sha256(listing.encode()).hexdigest(),
             "first": fingerprint(paths[0]),
             "last": fingerprint(paths[-1]),
-            "shape": "x".join(map(str, self.clip.read_picture(paths[0]).shape)),
+            "decoded": hashlib.sha256(self.clip.read_picture(paths[0]).tobytes()).hexdigest(),
         }
 
     @property

@@ -135,6 +135,20 @@ def read_ply(path: Path) -> PointCloud:
     return PointCloud(points.astype(np.float32), _colors(vertices), normals.astype(np.float32))
 
 
+def has_faces(path: Path) -> bool:
+    """Whether a PLY file says that it is a mesh.
+
+    Raises:
+        FormatError: it is missing or not PLY.
+    """
+    try:
+        with path.open("rb") as file:
+            _order, elements = _read_header(path, file)
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
+    return any(element.name == "face" and element.count for element in elements)
+
+
 def _vertices(path: Path, file: BinaryIO) -> np.ndarray:
     order, elements = _read_header(path, file)
     for element in elements:
