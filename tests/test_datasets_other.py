@@ -261,10 +261,10 @@ def test_tum_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"groundtruth\.txt"):
         clips("tum", folder_)
     next((folder_ / "rgb").iterdir()).unlink()
-    with pytest.raises(FormatError, match="but there is no"):
+    with pytest.raises(FormatError, match="there is no such file"):
         clips("tum", folder_)
     write_text(folder_ / "rgb.txt", "# nothing\n")
-    with pytest.raises(FormatError, match="lists no file"):
+    with pytest.raises(FormatError, match="lists no picture"):
         clips("tum", folder_)
 
 
@@ -406,6 +406,15 @@ def hololens_tree(folder_: Path) -> Path:
     write_rows(folder_ / "poses.txt", [pose(number).ravel() for number in range(3)])
     write_rows(folder_ / "K.txt", [[60, 0, 30.5], [0, 62, 24.5], [0, 0, 1]])
     return folder_
+
+
+def test_pictures_none_of_which_has_depth_are_refused(tmp_path: Path) -> None:
+    hololens_tree(tmp_path)
+    write_depth(tmp_path / "depth/other.png", wall(SMALL, pose(0)), 1000)
+    for name in ("00003", "00005"):
+        (tmp_path / f"depth/{name}.png").unlink()
+    with pytest.raises(FormatError, match="none of its 3 pictures has a depth map"):
+        clips("hololens", tmp_path)
 
 
 def test_hololens_in_the_layout_of_deep_video_mvs(tmp_path: Path) -> None:
@@ -723,6 +732,22 @@ def test_folder_refuses_poses_that_are_not_in_metres(tmp_path: Path) -> None:
     write_text(tmp_path / "transforms.json", json.dumps({"frames": frames}))
     with pytest.raises(ReconError, match="not in metres"):
         clips("folder", tmp_path)
+
+
+def test_folder_refuses_poses_whose_times_it_cannot_bring_together_with_pictures(tmp_path: Path) -> None:
+    folder_tree(tmp_path)
+    write_rows(tmp_path / "K.txt", [[60, 0, 30.5], [0, 62, 24.5], [0, 0, 1]])
+    write_rows(tmp_path / "trajectory.txt", [[number, *quaternion_row(pose(number))] for number in range(3)])
+    with pytest.raises(FormatError, match="poses with times"):
+        clips("folder", tmp_path)
+
+
+def test_folder_tells_names_with_dots_apart(tmp_path: Path) -> None:
+    for name in ("1.25", "1.50"):
+        write_picture(tmp_path / f"rgb/{name}.png")
+        write_depth(tmp_path / f"depth/{name}.png", wall(SMALL, pose(0)), 1000)
+    pairs = [(frame.name, frame.depth and frame.depth.stem) for frame in only("folder", tmp_path).frames]
+    assert pairs == [("1.25", "1.25"), ("1.50", "1.50")]
 
 
 @pytest.mark.shared

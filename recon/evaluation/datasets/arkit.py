@@ -18,7 +18,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from recon.errors import FormatError
-from recon.evaluation.datasets.layout import CamerasOnDemand, DepthReader, truth_frames
+from recon.evaluation.datasets.layout import CamerasOnDemand, DepthReader
 from recon.evaluation.datasets.sequences import (
     NOMINAL_RATE,
     associated,
@@ -28,6 +28,7 @@ from recon.evaluation.datasets.sequences import (
     pictures_in,
     sequences,
     table,
+    timed,
 )
 from recon.evaluation.truth import DataSet, Reading, TruthCamera, TruthClip
 from recon.geometry import inverse, rigid
@@ -73,7 +74,7 @@ def _clip(root: Path, folder: Path, reading: Reading) -> TruthClip:
     rows = associated(times, depth_times, _TOLERANCE)
     return TruthClip(
         name=name_of(root, folder),
-        frames=truth_frames(pictures, [None if row is None else depths[row] for row in rows], times),
+        frames=timed(pictures, [None if row is None else depths[row] for row in rows], times),
         read_picture=picture_reader(reading),
         read_depth=LidarReader(),
         cameras=CamerasOnDemand(partial(_cameras, folder, times)),

@@ -1,8 +1,8 @@
 """DIODE (Vasiljevic et al., arXiv 1908.00463): single pictures, indoors and outdoors, with a laser scanner's depth.
 
-Depth: float32 metres, (768, 1024, 1); a mask beside it says with 1 where it is valid. The scanner reaches 350 m, and
-nothing closer is left out, as Marigold (arXiv 2312.02145) evaluates. The pictures of a split make one clip, so that
-each counts alike.
+Depth: float32 metres, (768, 1024, 1); a mask beside it says with 1 where it is valid. The scanner reaches 350 m, up to
+which Marigold (arXiv 2312.02145) evaluates; it leaves out what is nearer than 0.6 m, here the mask alone decides. The
+pictures of a split make one clip, so that each counts alike.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,8 @@ to the first dot); where no name is shared and there are as many of both, they g
 seen by the network and not scored.
 
 Cameras need both poses and intrinsics. Poses are of any format that ``recon.io.trajectory`` reads and whose lengths are
-metres: those of structure from motion are refused, for no true depth fits their unit.
+metres: those of structure from motion are refused, for no true depth fits their unit; so are poses with times of their
+own (TUM's), for nobody knows those of the pictures (the data set ``tum`` does).
 """
 
 import logging
@@ -35,7 +36,7 @@ from recon.io.trajectory import read_trajectory, slam_units
 logger = logging.getLogger(__name__)
 
 _PICTURES: Final = ("rgb", "images", "color")
-_POSES: Final = ("poses.txt", "trajectory.txt", "groundtruth.txt", "transforms.json", "poses", "pose")
+_POSES: Final = ("poses.txt", "trajectory.txt", "transforms.json", "poses", "pose")
 _INTRINSICS: Final = ("K.txt", "intrinsics.json", "intrinsics.yaml", "intrinsics.txt", "calib.txt")
 _DEPTHS: Final = (".png", ".npz", ".npy", ".pfm", ".exr")
 _LAYOUT: Final = (
@@ -72,13 +73,19 @@ def _first(folder: Path, names: Sequence[str]) -> Path | None:
 
 def _paired(pictures: Sequence[Path], depths: Sequence[Path], folder: Path) -> list[Path | None]:
     """The depth map of each picture: by name, else by order."""
-    named = {key_of(path.name): path for path in depths}
-    pairs = [named.get(key_of(path.name)) for path in pictures]
+    named = dict(zip(_names(depths), depths, strict=True))
+    pairs = [named.get(name) for name in _names(pictures)]
     if any(pairs):
         return pairs
     if len(pictures) != len(depths):
         raise FormatError(f"{folder}: {len(pictures)} pictures and {len(depths)} depth maps share no name")
     return list(depths)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Names up to their first dot; where these are not unique (1.25.png), up to their last."""
+    short = [key_of(path.name) for path in paths]
+    return short if len(set(short)) == len(short) else [path.stem for path in paths]
 
 
 def _cameras(frames: Sequence[TruthFrame], folder: Path, reading: Reading) -> Mapping[int, TruthCamera]:
@@ -91,14 +98,25 @@ def _cameras(frames: Sequence[TruthFrame], folder: Path, reading: Reading) -> Ma
         return {}
     if slam_units(poses) != "metres":
         raise FormatError(f"{poses}: poses of structure from motion are not in metres: scale them, or take them away")
+    if _has_times(poses):
+        raise FormatError(
+            f"{poses}: poses with times, but those of the pictures are not known: give one for each picture"
+        )
     return _read_cameras(frames, poses, intrinsics, DepthReader(reading.depth_scale))
+
+
+def _has_times(poses: Path) -> bool:
+    """Whether a line is ``seconds tx ty tz qx qy qz qw``, as TUM writes."""
+    lines = poses.read_text(encoding="utf-8-sig").splitlines() if poses.is_file() else []
+    return any(len(line.split("#", 1)[0].split()) == 8 for line in lines)
 
 
 def _read_cameras(
     frames: Sequence[TruthFrame], poses: Path, intrinsics: Path, read_depth: DepthReader
 ) -> Mapping[int, TruthCamera]:
     """Cameras for the size of the depth maps; of intrinsics that tell no size, for that of the pictures."""
-    times = {key_of(frame.picture.name): frame.time for frame in frames}
+    names = _names([frame.picture for frame in frames])
+    times = {name: frame.time for name, frame in zip(names, frames, strict=True)}
     trajectory = read_trajectory(poses, times_by_name=times, rate=NOMINAL_RATE)
     height, width = read_picture(frames[0].picture).shape[:2]
     camera = read_intrinsics(intrinsics, (height, width))

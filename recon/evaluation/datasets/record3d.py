@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import BaseModel, Field, FiniteFloat, PositiveFloat, PositiveInt, ValidationError
 
 from recon.errors import FormatError
-from recon.evaluation.datasets.layout import CamerasOnDemand, DepthReader, truth_frames
-from recon.evaluation.datasets.sequences import name_of, picture_reader, pictures_in, sequences
+from recon.evaluation.datasets.layout import CamerasOnDemand, DepthReader
+from recon.evaluation.datasets.sequences import name_of, picture_reader, pictures_in, sequences, timed
 from recon.evaluation.truth import DataSet, Reading, TruthCamera, TruthClip
 from recon.io.depth import read_depth_map
 from recon.io.trajectory import poses_from_quaternions
@@ -61,7 +61,7 @@ def _clip(root: Path, folder: Path, reading: Reading) -> TruthClip:
     present = [path if path.is_file() else None for path in depths]
     return TruthClip(
         name=name_of(root, folder),
-        frames=truth_frames(pictures, present, _times(metadata)),
+        frames=timed(pictures, present, _times(metadata)),
         read_picture=picture_reader(reading),
         read_depth=DepthReader(1.0),
         cameras=CamerasOnDemand(partial(_cameras, metadata, present)),

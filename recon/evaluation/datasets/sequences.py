@@ -64,9 +64,23 @@ def pictures_in(folder: Path, *, expected: str) -> list[Path]:
     return sorted(pictures, key=natural)
 
 
+def timed(pictures: Sequence[Path], depths: Sequence[Path | None], times: Sequence[float]) -> tuple[TruthFrame, ...]:
+    """Frames named after their pictures; times are counted from the first.
+
+    Raises:
+        FormatError: a file is missing, no picture has depth, or times do not increase.
+    """
+    for path in (*pictures, *filter(None, depths)):
+        if not path.is_file():
+            raise FormatError(f"{path}: there is no such file")
+    if not any(depths):
+        raise FormatError(f"{pictures[0].parent}: none of its {len(pictures)} pictures has a depth map")
+    return truth_frames(pictures, depths, times)
+
+
 def numbered(pictures: Sequence[Path], depths: Sequence[Path | None], rate: float) -> tuple[TruthFrame, ...]:
-    """Frames whose times are not known: ``rate`` of them for each second."""
-    return truth_frames(pictures, depths, [number / rate for number in range(len(pictures))])
+    """Frames whose times are not known: ``rate`` of them for each second (see ``timed``)."""
+    return timed(pictures, depths, [number / rate for number in range(len(pictures))])
 
 
 def table(path: Path, columns: str) -> Float64[np.ndarray, "n c"]:
