@@ -5,8 +5,8 @@ metres, quaternion with the scalar last, 100 a second. Every picture goes with t
 most, each map once, as the data set's own script associates) and with the pose interpolated for its own time.
 
 The intrinsics are those published for the colour cameras. The lenses of freiburg1 and freiburg2 displace a pixel by
-5 in the median and by 10 at the 95th percentile, and neither pictures nor depth are freed of that: what needs poses is a
-little wrong there.
+5 in the median and by 10 at the 95th percentile, and neither pictures nor depth are freed of that: what needs poses is
+a little wrong there.
 """
 
 import re
