@@ -10,10 +10,10 @@ from typing import Final
 COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#b5569b", "#56b4e9", "#c98a00")
 """Told apart with any colour vision (after Okabe and Ito, 2008). From the seventh curve on they are dashed."""
 
-_WIDTH: Final = 540
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 8, 30, 26
-_PLOT: Final = 150  # height of the plot, without its words
-_ROW: Final = 18  # height of a row of the legend
+_WIDTH: Final = 540.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 8.0, 30.0, 26.0
+_PLOT: Final = 150.0  # height of the plot, without its words
+_ROW: Final = 18.0  # height of a row of the legend
 _LETTER: Final = 7.0  # width of a letter of the legend, about
 _LEAST_SPAN: Final = 1e-3  # of an axis, as a share of its greatest value: what is constant but for rounding is flat
 _POINTS: Final = 480  # spans of frames that are told apart in a long clip
@@ -60,7 +60,7 @@ def line_chart(series: Sequence[Series], title: str, unit: str, *, seams: Collec
     height = _TOP + _PLOT + _BOTTOM + _ROW * len(rows)
     heading = f'<tspan font-weight="600">{escape(title)}</tspan> <tspan class="dim">{escape(unit)}</tspan>'
     parts = [
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">',
+        f'<svg class="chart" viewBox="0 0 {_WIDTH:g} {height:g}" role="img" aria-label="{escape(title)}">',
         f'<text x="0" y="15">{heading}</text>',
         *_plot(series, seams),
         *_legend(rows),
@@ -73,40 +73,40 @@ def _plot(series: Sequence[Series], seams: Collection[int]) -> Iterator[str]:
     points = [list(_known(each)) for each in series]
     flat = [point for each in points for point in each]
     if not flat:
-        yield f'<text class="dim" x="{_LEFT}" y="{_TOP + _PLOT / 2}">no values</text>'
+        yield f'<text class="dim" x="{_LEFT:g}" y="{_TOP + _PLOT / 2:g}">no values</text>'
         return
     first, last = min(frame for frame, _ in flat), max(frame for frame, _ in flat)
     ticks = _ticks(min(value for _, value in flat), max(value for _, value in flat))
-    across = _Axis(first, max(last, first + 1), _LEFT, _WIDTH - _RIGHT)
+    across = _Axis(first, max(last, first + 1.0), _LEFT, _WIDTH - _RIGHT)
     up = _Axis(ticks[0], ticks[-1], _TOP + _PLOT, _TOP)
     yield from _grid(across, up, ticks)
-    inside = [across.at(frame) for frame in sorted(seams) if first <= frame <= last]
+    inside = [across.at(float(frame)) for frame in sorted(seams) if first <= frame <= last]
     if inside:
-        lines = "".join(f"M{x:.1f} {_TOP}v{_PLOT}" for x in inside)
+        lines = "".join(f"M{x:.1f} {_TOP:g}v{_PLOT:g}" for x in inside)
         yield f'<path d="{lines}" fill="none" stroke="currentColor" opacity="0.3" stroke-dasharray="2 3"/>'
     for number, each in enumerate(series):
         yield _curve(number, each, across, up)
 
 
-def _known(series: Series) -> Iterator[tuple[int, float]]:
-    return ((frame, value) for frame, value in zip(series.frames, series.values, strict=True) if isfinite(value))
+def _known(series: Series) -> Iterator[tuple[float, float]]:
+    return ((float(frame), value) for frame, value in zip(series.frames, series.values, strict=True) if isfinite(value))
 
 
 # --- axes --------------------------------------------------------------------------------------------------------
 
 
 def _grid(across: _Axis, up: _Axis, ticks: Sequence[float]) -> Iterator[str]:
-    lines = "".join(f"M{_LEFT} {up.at(tick):.1f}H{_WIDTH - _RIGHT}" for tick in ticks)
+    lines = "".join(f"M{_LEFT:g} {up.at(tick):.1f}H{_WIDTH - _RIGHT:g}" for tick in ticks)
     yield f'<path d="{lines}" fill="none" stroke="currentColor" opacity="0.18"/>'
     digits = _digits(ticks[1] - ticks[0])
     for tick in ticks:
         text = f"{tick:z.{digits}f}" if abs(tick) < 1e6 else f"{tick:.3g}"
-        yield f'<text class="dim" x="{_LEFT - 6}" y="{up.at(tick) + 4:.1f}" text-anchor="end">{text}</text>'
+        yield f'<text class="dim" x="{_LEFT - 6:g}" y="{up.at(tick) + 4:.1f}" text-anchor="end">{text}</text>'
     base = _TOP + _PLOT + 18
-    frames = [round(tick) for tick in _ticks(across.low, across.high, 6) if across.low <= tick <= across.high]
+    frames = [round(tick) for tick in _ticks(across.low, across.high, 6) if across.low <= round(tick) <= across.high]
     for frame in dict.fromkeys(frames):
-        yield f'<text class="dim" x="{across.at(frame):.1f}" y="{base}" text-anchor="middle">{frame}</text>'
-    yield f'<text class="dim" x="0" y="{base}">frame</text>'
+        yield f'<text class="dim" x="{across.at(float(frame)):.1f}" y="{base:g}" text-anchor="middle">{frame}</text>'
+    yield f'<text class="dim" x="0" y="{base:g}">frame</text>'
 
 
 def _ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -132,10 +132,15 @@ def _curve(number: int, series: Series, across: _Axis, up: _Axis) -> str:
     """A path with a part for each run of known values; a single value is a dot."""
     runs = (list(run) for known, run in groupby(_thinned(series), lambda point: isfinite(point[1])) if known)
     path = "".join(_run([(across.at(frame), up.at(value)) for frame, value in run]) for run in runs)
-    dashes = ' stroke-dasharray="6 4"' if number >= len(COLORS) else ""
+    return _line(number, path, 1.6)
+
+
+def _line(number: int, path: str, width: float) -> str:
+    """A path in the colour of a curve."""
     color = number % len(COLORS)
+    dashes = ' stroke-dasharray="6 4"' if number >= len(COLORS) else ""
     return (
-        f'<path class="curve c{color}" d="{path}" fill="none" stroke="{COLORS[color]}" stroke-width="1.6"'
+        f'<path class="c{color}" d="{path}" fill="none" stroke="{COLORS[color]}" stroke-width="{width}"'
         f' stroke-linejoin="round" stroke-linecap="round"{dashes}/>'
     )
 
@@ -145,9 +150,9 @@ def _run(points: Sequence[tuple[float, float]]) -> str:
     return f"M{x:.1f} {y:.1f}" + ("".join(f"L{x:.1f} {y:.1f}" for x, y in others) or "h0.01")
 
 
-def _thinned(series: Series) -> Iterator[tuple[int, float]]:
+def _thinned(series: Series) -> Iterator[tuple[float, float]]:
     """The points; of a long clip, the least and the greatest of each short span, so that no peak is lost."""
-    points = list(zip(series.frames, series.values, strict=True))
+    points = list(zip(map(float, series.frames), series.values, strict=True))
     span = ceil(len(points) / _POINTS)
     if span <= 2:
         yield from points
@@ -183,8 +188,5 @@ def _legend(rows: Sequence[Sequence[tuple[int, float, str]]]) -> Iterator[str]:
     for row, entries in enumerate(rows):
         y = _TOP + _PLOT + _BOTTOM + _ROW * row + 12
         for number, x, label in entries:
-            dashes = ' stroke-dasharray="6 4"' if number >= len(COLORS) else ""
-            color = number % len(COLORS)
-            swatch = f'<path class="curve c{color}" d="M{x:.1f} {y - 4}h18" stroke="{COLORS[color]}" stroke-width="2.4"'
-            yield f"{swatch}{dashes}/>"
-            yield f'<text x="{x + 24:.1f}" y="{y}">{escape(label)}</text>'
+            yield _line(number, f"M{x + 1:.1f} {y - 4:g}h18", 2.4)
+            yield f'<text x="{x + 24:.1f}" y="{y:g}">{escape(label)}</text>'

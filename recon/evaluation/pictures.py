@@ -24,9 +24,13 @@ _DENSE: Final = 0.7  # share of known neighbours below which known pixels are dr
 _BACKGROUND: Final = (28, 30, 33)
 _TEXT: Final = (225, 228, 232)
 _UNKNOWN: Final = (110, 110, 110)
+_LEVELS: Final = 255  # of error; odd, so that the one in the middle is no error
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 _ERROR_COLORS: Final = ((16, 62, 150), (84, 150, 220), (246, 246, 244), (232, 128, 62), (146, 22, 24))
 """Too near is blue, right is white, too far is red: told apart with any colour vision."""
+
+AnyPicture = UInt8[np.ndarray, "_ _ 3"]
+"""A picture of another size than those that it was made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class _Tile:
 
 def error_panel(
     rgb: Picture, true_depth: Float32[np.ndarray, "th tw"], predicted_depth: Float32[np.ndarray, "th tw"]
-) -> Picture:
+) -> AnyPicture:
     """Picture, true depth, predicted depth and relative error, at most 1280 pixels wide.
 
     Both depths have the same colours, linear in inverse depth, over the range of the truth. The error is
@@ -55,10 +59,9 @@ def error_panel(
         predicted_depth: metres after the fit, NaN = unknown; the size of ``true_depth``.
     """
     size, columns = _layout(*rgb.shape[:2])
-    with np.errstate(divide="ignore"):
-        inverse = [1 / np.where(depth > 0, depth, np.float32(np.nan)) for depth in (true_depth, predicted_depth)]
-    error = (predicted_depth - true_depth) / np.where(true_depth > 0, true_depth, np.float32(np.nan))
-    true, predicted, wrong = (_fitted(values.astype(np.float32), size) for values in (*inverse, error))
+    known, guessed = (np.where(depth > 0, depth, np.float32(np.nan)) for depth in (true_depth, predicted_depth))
+    maps = 1 / known, 1 / guessed, (guessed - known) / known
+    true, predicted, wrong = (_fitted(values, size) for values in maps)
     far, near = _range(true, predicted)
     ends, bar = (_metres(near), _metres(far)), colorize(np.linspace(1, 0, 256, dtype=np.float32)[None], 0.0, 1.0)[0]
     percent = f"{ERROR_RANGE:.0%}".replace("%", " %")
@@ -74,13 +77,13 @@ def error_panel(
 def error_colors(error: DepthMap) -> Picture:
     """Relative error of depth in colours: blue is too near, white is right, red is too far, grey is unknown."""
     share = np.nan_to_num((error + ERROR_RANGE) / (2 * ERROR_RANGE), nan=0.5, posinf=1.0, neginf=0.0).clip(0, 1)
-    colors: Picture = _error_scale()[np.rint(share * 255).astype(np.uint8)]
+    colors: Picture = _error_scale()[np.rint(share * (_LEVELS - 1)).astype(np.uint8)]
     return _on_grey(colors, error)
 
 
-def _error_scale() -> UInt8[np.ndarray, "256 3"]:
-    places = np.linspace(0, 255, len(_ERROR_COLORS))
-    channels = [np.interp(np.arange(256), places, channel) for channel in zip(*_ERROR_COLORS, strict=True)]
+def _error_scale() -> UInt8[np.ndarray, "levels 3"]:
+    places = np.linspace(0, _LEVELS - 1, len(_ERROR_COLORS))
+    channels = [np.interp(np.arange(_LEVELS), places, channel) for channel in zip(*_ERROR_COLORS, strict=True)]
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
 
 
@@ -110,13 +113,13 @@ def _layout(height: int, width: int) -> tuple[tuple[int, int], int]:
     return (max(1, round(scale * height)), max(1, round(scale * width))), columns
 
 
-def _resized(rgb: Picture, size: tuple[int, int]) -> Picture:
+def _resized(rgb: Picture, size: tuple[int, int]) -> AnyPicture:
     smaller = size[0] < rgb.shape[0]
-    resized: Picture = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    resized: AnyPicture = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     return resized
 
 
-def _fitted(values: DepthMap, size: tuple[int, int]) -> Float32[np.ndarray, "tile_h tile_w"]:
+def _fitted(values: DepthMap, size: tuple[int, int]) -> Float32[np.ndarray, "_ _"]:
     """Means of what is known, in dots where that is little."""
     known = np.isfinite(values)
     way = cv2.INTER_AREA if size[0] < values.shape[0] else cv2.INTER_NEAREST
@@ -172,7 +175,7 @@ def _text_width(text: str) -> int:
     return int(width)
 
 
-def _grid(tiles: Sequence[Picture], columns: int) -> Picture:
+def _grid(tiles: Sequence[AnyPicture], columns: int) -> AnyPicture:
     """Tiles of one size, row by row."""
     height, width = tiles[0].shape[:2]
     rows = ceil(len(tiles) / columns)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf, isfinite, isnan, nan
 from pathlib import Path
-from typing import Annotated, Final, Self, TypeVar
+from typing import Annotated, Final, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,6 @@ from pydantic import (
     JsonValue,
     PlainSerializer,
     ValidationError,
-    model_validator,
 )
 from pydantic_core import to_jsonable_python
 
@@ -81,16 +80,29 @@ class _Frame(_Part):
     values: _Numbers
 
 
+def _different_frames(frames: list[_Frame]) -> list[_Frame]:
+    _require_different(((frame.index, frame.name) for frame in frames), "frame")
+    return frames
+
+
 class _Clip(_Part):
     name: str
     values: _Numbers
     fits: list[tuple[_Number, _Number]]
-    frames: list[_Frame]
+    frames: Annotated[list[_Frame], AfterValidator(_different_frames)]
 
-    @model_validator(mode="after")
-    def _frames_differ(self) -> Self:
-        _require_different(((frame.index, frame.name) for frame in self.frames), "frame")
-        return self
+
+def _different_clips(clips: list[_Clip]) -> list[_Clip]:
+    _require_different((clip.name for clip in clips), "clip")
+    return clips
+
+
+def _require_different(keys: Iterable[object], noun: str) -> None:
+    seen: set[object] = set()
+    for key in keys:
+        if key in seen:
+            raise ValueError(f"{noun} {key!r} is there twice")
+        seen.add(key)
 
 
 class _Header(BaseModel):
@@ -108,20 +120,7 @@ class _Document(_Part):
     protocol: str
     provenance: dict[str, JsonValue]
     mean: _Numbers
-    clips: list[_Clip]
-
-    @model_validator(mode="after")
-    def _clips_differ(self) -> Self:
-        _require_different((clip.name for clip in self.clips), "clip")
-        return self
-
-
-def _require_different(keys: Iterable[object], noun: str) -> None:
-    seen: set[object] = set()
-    for key in keys:
-        if key in seen:
-            raise ValueError(f"{noun} {key!r} is there twice")
-        seen.add(key)
+    clips: Annotated[list[_Clip], AfterValidator(_different_clips)]
 
 
 def write_json(evaluation: Evaluation, path: Path) -> None:
@@ -268,6 +267,11 @@ def markdown(evaluation: Evaluation) -> str:
         *_meanings(columns),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def write_comparison(evaluations: Sequence[Evaluation], path: Path) -> None:
+    """Write ``comparison.md``."""
+    _write(path, comparison(evaluations))
 
 
 def comparison(evaluations: Sequence[Evaluation]) -> str:
