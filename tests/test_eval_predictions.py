@@ -1,5 +1,7 @@
 """Depth made elsewhere: every layout that other programs write is found, and each frame gets its own map."""
 
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.errors import FormatError
+from recon.evaluation.datasets import data_set
 from recon.evaluation.predictions import predictions_of
-from recon.evaluation.truth import TruthClip, TruthFrame
+from recon.evaluation.protocol import PROTOCOLS
+from recon.evaluation.truth import ClipSource, Reading, TruthClip, TruthFrame
 from recon.io.depth import read_depth_map
 from recon.io.depth_writer import MapSpec, depth_writer
 from recon.io.pictures import read_picture
@@ -160,6 +164,16 @@ def test_folders_repeated_tell_clips_apart(tmp_path: Path) -> None:
         assert_maps(clip, tmp_path, MAPS + np.float32(10 * number))
     other = clip_of(NAMES, name="drive_0013_sync", pictures=Path("/kitti/drive_0013_sync/image_02/data"))
     with pytest.raises(FormatError, match="drive_0013_sync"):
+        predictions_of(other, tmp_path, scale=1.0, quantity="disparity", only=False)
+
+
+def test_the_name_of_a_clip_may_be_the_end_of_its_folders(tmp_path: Path) -> None:
+    """Bonn calls them all rgbd_bonn_SOMETHING."""
+    clip = clip_of(NAMES, name="balloon2", pictures=Path("/bonn/rgbd_bonn_balloon2/rgb"))
+    write_npy(tmp_path / "bonn/rgbd_bonn_balloon2/rgb", NAMES, MAPS)
+    assert_maps(clip, tmp_path, MAPS)
+    other = clip_of(NAMES, name="2", pictures=Path("/bonn/rgbd_bonn_balloon2/rgb"))
+    with pytest.raises(FormatError, match="no maps of the clip 2"):
         predictions_of(other, tmp_path, scale=1.0, quantity="disparity", only=False)
 
 
@@ -322,6 +336,45 @@ def test_long_stacks_are_never_in_memory(tmp_path: Path, kind: str) -> None:
     tracemalloc.stop()
     assert totals == [count * (count - 1) / 2] * 2
     assert peak < 12 * size[0] * size[1] * 4
+
+
+# From a data set to another program and back
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two clips with names that sort badly as text, in pictures whose content says their number."""
+    noise = np.random.default_rng(0).integers(0, 256, (24, 35, 3), np.uint8)
+    for clip in ("kitchen", "hall"):
+        for kind in ("rgb", "depth"):
+            (tmp_path / "data" / clip / kind).mkdir(parents=True)
+        for number in (1, 2, 10):
+            picture = np.roll(noise, number, axis=1)
+            (tmp_path / "data" / clip / "rgb" / f"{number}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+            write_png(tmp_path / "data" / clip / "depth", [f"{number}"], np.full((1, 24, 35), number, np.float32))
+    return tmp_path / "data"
+
+
+def test_clips_are_written_for_other_programs_and_their_depth_is_found(data: Path, tmp_path: Path) -> None:
+    """`docs/peers/clips.py`: what it writes is what recon sees; films decode to the very same pictures."""
+    script = Path(__file__).parents[1] / "docs" / "peers" / "clips.py"
+    command = [sys.executable, str(script), "folder", str(data), str(tmp_path / "clips")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    clips = {clip.name: clip for clip in data_set("folder").clips(data, Reading(PROTOCOLS["corrected"]))}
+    assert clips.keys() == {"kitchen", "hall"}
+    for name, clip in clips.items():
+        seen = [frame.rgb for frame in ClipSource(clip).frames()]
+        film = cv2.VideoCapture(str(tmp_path / "clips" / f"{name}.mp4"))
+        for frame, picture in zip(clip.frames, seen, strict=True):
+            np.testing.assert_array_equal(read_picture(tmp_path / "clips" / name / f"{frame.name}.png"), picture)
+            np.testing.assert_array_equal(film.read()[1][..., ::-1], picture)
+        assert not film.read()[0]
+        film.release()
+        np.savez(tmp_path / f"{name}_depths.npz", depths=np.stack([picture.mean(axis=2) for picture in seen]))
+        found = predictions_of(clip, tmp_path, scale=1.0, quantity="disparity", only=False)
+        for values, picture in zip(found.maps(), seen, strict=True):
+            np.testing.assert_allclose(values, picture.mean(axis=2), rtol=1e-6)
 
 
 # Real data

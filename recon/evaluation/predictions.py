@@ -139,12 +139,12 @@ def _places(clip: TruthClip, folder: Path, *, only: bool) -> Iterator[Path]:
 def _mirrored(clip: TruthClip, folder: Path, *, only: bool) -> Iterator[Path]:
     """The folder of the clip's pictures repeated below another one, beginning at every folder above it, topmost first.
 
-    What is repeated must contain the name of the clip: ``image_02/data`` alone could be any clip's.
+    What is repeated must contain a folder that ends in the clip's name: ``image_02/data`` alone could be any clip's.
     """
     pictures = clip.frames[0].picture.parent
     parts = [part for part in pictures.parts if part != pictures.anchor]
     spans = [(start, stop) for start in range(len(parts)) for stop in range(start + 1, len(parts) + 1)]
-    named = [start for start, stop in spans if clip_name(*parts[start:stop]) == clip.name]
+    named = [start for start, stop in spans if f"_{clip_name(*parts[start:stop])}".endswith(f"_{clip.name}")]
     for start in range(len(parts) if only else max(named, default=-1) + 1):
         yield folder.joinpath(*parts[start:])
 
