@@ -94,9 +94,9 @@ def _list(general: General) -> None:
 
 def _show(rows: "Sequence[Evaluation]", general: General) -> None:
     """The table on stdout, as Markdown: to be read, kept or pasted."""
-    from recon.evaluation.report import comparison
+    from recon.evaluation.report import tables
 
-    Console(quiet=general.quiet, highlight=False, soft_wrap=True).print(comparison(rows), markup=False)
+    Console(quiet=general.quiet, highlight=False, soft_wrap=True).print(tables(rows), markup=False, end="")
 
 
 def _default(data_set: str, settings: EvaluationRunSettings) -> Path:

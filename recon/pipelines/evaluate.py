@@ -189,5 +189,5 @@ def _picture(run: _Run, clip: TruthClip, scores: ClipScores, frame: FrameScores)
     with run.method.depth(clip) as depth:
         predicted = aligned_depth(depth[frame.index], depth.quantity, fit, clip.max_depth, truth.shape)
     panel = error_panel(clip.read_picture(shown.picture), within(truth, clip.max_depth), predicted)
-    caption = f"{clip.name}, frame {frame.index} ({frame.name}, {frame.time:.2f} s)"
+    caption = f"{frame.name}, {frame.time:.2f} s"
     return FramePicture(clip.name, frame.index, caption, frame.values, panel)
