@@ -32,6 +32,7 @@ class FramePicture:
     frame: int
     """Its number in the clip."""
     caption: str
+    """Which it is, in words."""
     values: Values
     picture: Picture
     """For example an ``error_panel``."""
