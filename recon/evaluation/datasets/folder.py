@@ -128,8 +128,8 @@ def _read_cameras(
 DATA_SETS: Final[tuple[DataSet, ...]] = (
     DataSet(
         "folder",
-        "Anybody's video as pictures, with depth maps: one scale and shift for all; --truth-scale and --truth-max-depth say "
-        "how maps are read.",
+        "Anybody's video as pictures, with depth maps: one scale and shift for all; --truth-scale and "
+        "--truth-max-depth say how maps are read.",
         _LAYOUT,
         partial(_clips, one_gauge=True),
     ),
