@@ -157,6 +157,13 @@ def test_beside_a_box_the_wall_is_hidden_from_the_left_eye() -> None:
     assert not shown.unknown.any()
 
 
+def test_what_a_box_hides_is_hidden_where_the_box_itself_is_out_of_sight() -> None:
+    shown = regions(box(near=10, far=2, first=0, last=6))
+    # The box ends at -5; the wall beside it, from 6 on, is seen from 4 on.
+    assert columns(shown.occluded) == [0, 1, 2, 3]
+    assert columns(shown.outside) == [78, 79]
+
+
 @given(st.integers(1, 20), st.integers(0, 8))
 def test_as_much_is_hidden_as_the_disparity_differs(step: int, far: int) -> None:
     shown = regions(box(near=far + step, far=far))
@@ -269,6 +276,12 @@ def test_scale_is_read_back(factor: float, wrong: float) -> None:
     shown = rematch(left, right, np.full((60, 160), 10, np.float32))
     assert shown.scale == pytest.approx(factor, abs=0.02)
     assert shown.d1 == pytest.approx(wrong, abs=0.01)
+
+
+def test_an_error_of_less_than_five_per_cent_is_none() -> None:
+    left, right = shifted(dots(30, 420), 104, 300)
+    assert rematch(left, right, np.full((30, 300), 100, np.float32)).d1 == pytest.approx(0, abs=0.02)
+    assert rematch(left, right, np.full((30, 300), 98, np.float32)).d1 == pytest.approx(1, abs=0.02)
 
 
 def test_swapped_eyes_are_reversed() -> None:

@@ -1,9 +1,9 @@
 """How good a synthesised right eye is, beside the one that a camera saw.
 
-No single number tells. A copy of the left eye scores well in PSNR and SSIM though it shows no depth at all, and none of
-PSNR, SSIM and SIoU notices that the eyes are swapped. So what is new in the right eye is scored apart from what both
-eyes see, the pair is matched again to read back the sign and the scale of its disparity, and three controls stand
-beside every prediction.
+No single number tells. Where disparity is small a copy of the left eye comes near to the right one though it shows no
+depth at all, and none of PSNR, SSIM and SIoU notices that the eyes are swapped. So what is new in the right eye is
+scored apart from what both eyes see, the pair is matched again to read back the sign and the scale of its disparity,
+and three controls stand beside every prediction.
 
 Disparity here is in pixels, of the left eye: what is at x there is at x - disparity in the right one. It is positive
 (parallel cameras), NaN = unknown.
@@ -73,7 +73,7 @@ class Regions:
     occluded: Region
     """Something nearer hides it from the left eye."""
     outside: Region
-    """Beyond the border of the left eye."""
+    """Beyond the right border of the left eye."""
     unknown: Region
     """Not to be told, for the disparity of the left eye is not known everywhere."""
 
@@ -255,8 +255,8 @@ def regions(disparity: DepthMap) -> Regions:
 
     A right pixel is visible if a point of the left eye lands in it, the nearest if several do; each pixel of the left
     eye is a piece of surface that reaches to its neighbours. What nothing lands in is a hole: outside if it reaches the
-    border, else occluded. Where n pixels of unknown disparity lie between those that land on its two sides, they may
-    fill n pixels of it from either end: these are unknown. What is nearer than a visible thing but unmeasured, or
+    right border, else occluded. Where n pixels of unknown disparity lie between those that land on its two sides, they
+    may fill n pixels of it from either end: these are unknown. What is nearer than a visible thing but unmeasured, or
     beyond the border of the left eye, goes unnoticed.
     """
     source, shown = _landed(disparity)
@@ -265,7 +265,7 @@ def regions(disparity: DepthMap) -> Regions:
     before, after = _neighbours(~hole)
     missing = _unknown_between(disparity, source, before, after)
     certain = hole & (column - before > missing) & (after - column > missing)
-    outside = certain & ((before < 0) | (after == len(column)))
+    outside = certain & (after == len(column))
     occluded = certain & ~outside
     visible = ~hole
     return Regions(
