@@ -7,6 +7,7 @@ WORK is for predictions and reports: a second call goes on where the first one s
 """
 
 import argparse
+import os
 import platform
 import shlex
 import subprocess
@@ -57,8 +58,17 @@ NETWORKS: Final = (
 )
 """Row and options of what runs inside recon."""
 
-PEERS: Final = (("TCMonoDepth small", "tcmonodepth.py"), ("lower is nearer", "ramp.py"))
-"""Row and script of what makes maps outside of it."""
+WEIGHTS: Final = Path(os.environ.get("RECON_WEIGHTS", "weights")).resolve()
+
+PEERS: Final = (
+    (
+        "TCMonoDepth small",
+        "tcmonodepth.py",
+        ("--weights", WEIGHTS / "tcmonodepth_small/tcmonodepth_tcsmallnet_192x320.onnx"),
+    ),
+    ("lower is nearer", "ramp.py", ()),
+)
+"""Row, script and options of what makes maps outside of it."""
 
 PATHS: Final = (
     ("7scenes_redkitchen_a", "frames", "sfm_colmap_bin", "7-Scenes: every third frame"),
@@ -97,7 +107,9 @@ class Work:
         """One command; it stands on the page as it is run, with DATA and WORK for the two folders."""
         words = [str(word) for word in command]
         told = " ".join(shlex.quote(word) for word in words)
-        self.commands.append(told.replace(str(self.data), "DATA").replace(str(self.folder), "WORK"))
+        for folder, name in ((self.data, "DATA"), (self.folder, "WORK"), (WEIGHTS, "WEIGHTS")):
+            told = told.replace(str(folder), name)
+        self.commands.append(told)
         print(self.commands[-1], flush=True)
         programs = {"recon": [sys.executable, "-m", "recon_cli"], "python": [sys.executable]}
         program = programs[words[0]]
@@ -107,7 +119,7 @@ class Work:
         """Every method on a sample."""
         return [
             *(self.score(sample, protocol, row, options) for row, options in NETWORKS),
-            *(self.score(sample, protocol, row, self.maps(sample, script)) for row, script in PEERS),
+            *(self.score(sample, protocol, row, self.maps(sample, *program)) for row, *program in PEERS),
         ]
 
     def score(self, sample: Sample, protocol: str, row: str, options: Sequence[str | Path]) -> Evaluation:
@@ -117,14 +129,14 @@ class Work:
         self.run("recon", *what, *options, "--method", row, "-o", report)
         return read_json(report / "report.json")
 
-    def maps(self, sample: Sample, script: str) -> tuple[str, Path]:
+    def maps(self, sample: Sample, script: str, options: Sequence[str | Path]) -> tuple[str, Path]:
         """What a peer says of a sample's pictures."""
         clips, maps = self.folder / "clips" / sample.folder, self.folder / Path(script).stem / sample.folder
         if not clips.exists():
             self.run("python", "docs/peers/clips.py", sample.name, self.data / sample.folder, clips)
         if not maps.exists():
             for clip in sorted(path for path in clips.iterdir() if path.is_dir()):
-                self.run("python", f"docs/peers/{script}", clip, maps / clip.name)
+                self.run("python", f"docs/peers/{script}", clip, maps / clip.name, *options)
         return "--predictions", maps
 
     def path(self, sample: str, true: str, model: str) -> Evaluation:

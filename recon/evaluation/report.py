@@ -282,8 +282,22 @@ def comparison(evaluations: Sequence[Evaluation]) -> str:
     groups = compare(evaluations)
     columns = applying(values for group in groups for values in group.values)
     apart = ["Reports of different data sets or protocols are not compared with each other.", ""]
-    lines = [*(apart if len(groups) > 1 else []), *(line for group in groups for line in _compared(group))]
+    lines = [
+        *(apart if len(groups) > 1 else []),
+        *(line for group in groups for line in [*_title(group), *_compared(group)]),
+    ]
     return "\n".join([*lines, *_meanings(columns)]).rstrip() + "\n"
+
+
+def tables(evaluations: Sequence[Evaluation]) -> str:
+    """The tables of ``comparison`` alone; with titles where there are several."""
+    groups = compare(evaluations)
+    lines = [line for group in groups for line in [*(_title(group) if len(groups) > 1 else []), *_compared(group)]]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _title(group: Comparison) -> list[str]:
+    return [f"## {_plain(group.dataset)}, {_plain(group.protocol)}", "", _plain(rules_of(group.protocol)), ""]
 
 
 def _compared(group: Comparison) -> list[str]:
@@ -295,8 +309,7 @@ def _compared(group: Comparison) -> list[str]:
             cells[row].append(f"**{shown(measure, values)}**" if row in best else shown(measure, values))
     table = _table(["method", *map(heading, columns)], cells) if columns else []
     notes = [f"- {_plain(note)}" for note in group.notes]
-    title = f"## {_plain(group.dataset)}, {_plain(group.protocol)}"
-    return [title, "", _plain(rules_of(group.protocol)), "", *table, "", *notes, ""]
+    return [*table, "", *notes, ""]
 
 
 def _cells(columns: Iterable[Measure], values: Values) -> list[str]:

@@ -27,6 +27,7 @@ from recon.pipelines.depth import Observer
 from recon.pipelines.methods import ClipDepth, Method, method_of
 from recon.pipelines.true_cloud import cloud_values, predicted_and_true, within
 from recon.settings import EvaluationRunSettings, EvaluationSettings
+from recon.streams import batched
 from recon.types import DepthMap
 
 logger = logging.getLogger(__name__)
@@ -73,8 +74,9 @@ def evaluate_on(
     """
     data_set, rules = data_set_called(name), settings.evaluation
     reading = Reading(PROTOCOLS[rules.protocol], rules.truth_scale, rules.truth_max_depth)
-    clips = chosen(data_set.clips(root, reading), rules)
-    method = method_of(rules, settings.depth, output / "depth", observer, only=len(clips) == 1)
+    whole = chosen(data_set.clips(root, reading), rules)
+    clips = [replace(clip, frames=clip.frames[: rules.frames]) for clip in whole]
+    method = method_of(settings, whole, output / "depth", observer)
     run = _Run(data_set.name, method, rules, output, observer)
     if not overwrite:
         _require_own(run)
@@ -83,7 +85,8 @@ def evaluate_on(
     write_json(evaluation, output / "report.json")
     write_csv(evaluation, output / "frames.csv")
     write_markdown(evaluation, output / "report.md")
-    write_page(evaluation, _worst(run, clips, scores), output / "index.html")
+    seams = {clip.name: method.seams(clip) for clip in clips}
+    write_page(evaluation, _worst(run, clips, scores), output / "index.html", seams=seams)
     return evaluation
 
 
@@ -107,7 +110,7 @@ def _require_own(run: _Run) -> None:
 
 
 def chosen(clips: Sequence[TruthClip], rules: EvaluationSettings) -> list[TruthClip]:
-    """The clips that are wanted, and of each the frames that are wanted.
+    """The clips that are wanted.
 
     Raises:
         OptionError: there is no clip of that name.
@@ -116,8 +119,7 @@ def chosen(clips: Sequence[TruthClip], rules: EvaluationSettings) -> list[TruthC
     unknown = [name for name in rules.clip if name not in names]
     if unknown:
         raise OptionError(f"--clip {unknown[0]}: no such clip; there are {', '.join(names[:20])}")
-    wanted = [clip for clip in clips if not rules.clip or clip.name in rules.clip]
-    return [replace(clip, frames=clip.frames[: rules.frames]) for clip in wanted]
+    return [clip for clip in clips if not rules.clip or clip.name in rules.clip]
 
 
 def _facts(rules: EvaluationSettings) -> dict[str, object]:
@@ -165,12 +167,11 @@ def _scored(run: _Run, clip: TruthClip, depth: ClipDepth) -> ClipScores:
 
 
 def _worst(run: _Run, clips: Sequence[TruthClip], scores: Sequence[ClipScores]) -> list[FramePicture]:
-    """The frames with the largest error, at most one for each clip unless there are few clips."""
-    each = max(1, WORST // len(clips))
+    """The frames with the largest errors, of different clips and of different parts of a clip."""
     ranked = [
-        (clip, score, frame)
+        (clip, score, max(part, key=_error))
         for clip, score in zip(clips, scores, strict=True)
-        for frame in sorted(score.frames, key=_error, reverse=True)[:each]
+        for part in batched(score.frames, -(-len(score.frames) // WORST))
     ]
     ranked.sort(key=lambda entry: _error(entry[2]), reverse=True)
     return [_picture(run, *entry) for entry in ranked[:WORST]]

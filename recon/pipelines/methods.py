@@ -1,9 +1,9 @@
 """What is compared on a data set: a network, which is run now, or depth that somebody made elsewhere."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from recon.evaluation.truth import ClipSource, TruthClip
 from recon.io.store import SUFFIX, DepthStore
 from recon.models import DisparityNetwork
 from recon.pipelines.depth import Observer, inference_of, predict
-from recon.settings import EvaluationSettings, NetworkSettings
+from recon.settings import EvaluationRunSettings, NetworkSettings
 from recon.stages.disparity import WINDOW, seams
 from recon.types import DepthMap, Frame, Quantity, ShotFrame
 
@@ -54,14 +54,21 @@ class Method(Protocol):
         """Frames of a clip at which its windows meet."""
 
 
-def method_of(
-    evaluation: EvaluationSettings, network: NetworkSettings, folder: Path, observer: Observer, *, only: bool
-) -> Method:
-    """The method that the settings name; ``folder`` is for depth that is made, ``only`` says that there is one clip."""
-    if evaluation.predictions is None:
-        return NetworkMethod(network, evaluation.method, folder, observer)
-    name = evaluation.method or evaluation.predictions.name
-    return GivenMethod(name, evaluation.predictions, evaluation.prediction_kind, evaluation.prediction_scale, only)
+def method_of(settings: EvaluationRunSettings, clips: Sequence[TruthClip], folder: Path, observer: Observer) -> Method:
+    """The method that the settings name.
+
+    Args:
+        settings: a network, or where depth lies that was made elsewhere.
+        clips: all that will be compared, in full length.
+        folder: for depth that is made.
+        observer: is told how it goes on.
+    """
+    chosen = settings.evaluation
+    if chosen.predictions is None:
+        return NetworkMethod(settings.depth, chosen.method, folder, observer)
+    whole = {clip.name: clip for clip in clips}
+    name = chosen.method or chosen.predictions.name
+    return GivenMethod(name, chosen.predictions, chosen.prediction_kind, chosen.prediction_scale, whole)
 
 
 @dataclass(frozen=True)
@@ -142,8 +149,8 @@ class GivenMethod:
     folder: Path
     quantity: Quantity | None
     scale: float
-    only: bool
-    """Whether the folder may hold the maps of the only clip."""
+    whole: Mapping[str, TruthClip]
+    """The clips by name, in full length: maps are made for whole clips, even where a part of them is compared."""
 
     @cached_property
     def identity(self) -> Mapping[str, str]:
@@ -160,8 +167,10 @@ class GivenMethod:
 
     @contextmanager
     def depth(self, clip: TruthClip) -> Iterator[ClipDepth]:
-        """Find a map for every frame."""
-        yield predictions_of(clip, self.folder, scale=self.scale, quantity=self.quantity, only=self.only)
+        """Find a map for every frame; the folder itself may hold those of an only clip."""
+        whole, only = self.whole[clip.name], len(self.whole) == 1
+        found = predictions_of(whole, self.folder, scale=self.scale, quantity=self.quantity, only=only)
+        yield replace(found, numbers=found.numbers[: len(clip.frames)])
 
     def seams(self, clip: TruthClip) -> frozenset[int]:  # noqa: ARG002 - a Method
         """Nobody knows."""
