@@ -26,9 +26,7 @@ from recon.evaluation.truth import DataSet
 _PUBLISHED = (kitti, scannet, bonn, nyuv2, sintel)
 _OTHERS = (tum, sevenscenes, tartanair, dvmvs, arkit, record3d, diode, eth3d, kitti_object, folder)
 
-ALL: Final[Mapping[str, DataSet]] = {
-    each.name: each for module in (*_PUBLISHED, *_OTHERS) for each in module.DATA_SETS
-}
+ALL: Final[Mapping[str, DataSet]] = {each.name: each for module in (*_PUBLISHED, *_OTHERS) for each in module.DATA_SETS}
 """By name; those of the paper's tables first."""
 
 
