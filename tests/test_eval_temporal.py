@@ -193,6 +193,20 @@ def test_it_is_the_formula_pixel_by_pixel(
     assert error_of(*pair, released=released) == pytest.approx(expected, rel=1e-6, nan_ok=True)
 
 
+def test_halves_are_rounded_to_even_by_the_released_rule() -> None:
+    """There, columns move by exactly half a pixel, to 0.5, 1.5, 2.5 ...: the script takes 0, 2, 2, 4 ..., ours 1, 2, 3.
+
+    Only odd columns of the second frame are wrong (5 m, not 4), so the script sees no error and ours sees 16 in 31.
+    Back, the odd ones move by 0.4 and meet 4 m in their own columns, and the even ones are right, under both rules.
+    """
+    lens = Intrinsics(64.0, 64.0, 16.0, 12.0, 32, 24)
+    wrong = plane(4.0, lens)
+    wrong[:, 1::2] = 5
+    pair = plane(4.0, lens), wrong, at(lens=lens), at(x=-1 / 32, lens=lens)
+    assert error_of(*pair, released=True) == pytest.approx(50 * (0 + 0.125))
+    assert error_of(*pair, released=False) == pytest.approx(50 * (0.2 * 16 / 31 + 0.125))
+
+
 @given(pair=pairs())
 def test_both_directions_count_alike(pair: tuple[DepthMap, DepthMap, TruthCamera, TruthCamera]) -> None:
     a, b, camera_a, camera_b = pair

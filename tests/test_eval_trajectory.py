@@ -151,6 +151,12 @@ def test_poses_are_matched_by_time_and_the_others_counted() -> None:
         matched(estimated, true, tolerance=0.01)
 
 
+def test_of_two_poses_as_near_the_earlier_is_taken() -> None:
+    estimated = CameraTrajectory(np.array([0.25, 1.25, 2.25]), wander(0, 3).world_from_camera)
+    true = CameraTrajectory(np.arange(6) * 0.5, wander(0, 6).world_from_camera)
+    assert matched(estimated, true, tolerance=0.25).true.tolist() == [0, 2, 4]
+
+
 @given(seed=seeds, counts=st.tuples(st.integers(3, 30), st.integers(3, 30)))
 def test_no_pose_is_matched_twice_and_both_sides_agree(seed: int, counts: tuple[int, int]) -> None:
     random = np.random.default_rng(seed)
@@ -297,8 +303,9 @@ def test_real_structure_from_motion_scores_as_with_evo_and_as_in_its_notes(share
 # ------------------------------------------------------------------------------------------------------------- refusals
 
 
-def test_what_determines_no_scale_is_told() -> None:
-    moving, still = wander(0, 5), path_of(np.tile([5.0, 1e3, 0], (5, 1)))
+@pytest.mark.parametrize("place", [[0.0, 0, 0], [5.1, 1e3, 0]])
+def test_what_determines_no_scale_is_told(place: list[float]) -> None:
+    moving, still = wander(0, 5), path_of(np.tile(place, (5, 1)))
     with pytest.raises(TrajectoryError, match="the estimated camera stands still"):
         absolute_error(still, moving)
     with pytest.raises(TrajectoryError, match="the true camera stands still"):

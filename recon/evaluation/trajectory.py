@@ -225,7 +225,7 @@ def _pairs(
     }[pace]
     second = _nearest(along + distance, along)
     close = np.abs(along[second] - along - distance) <= PACE_TOLERANCE * distance
-    first = np.flatnonzero(close & (second > np.arange(len(times))))
+    first = np.flatnonzero(close)
     if not len(first):
         raise TrajectoryError(
             f"no two poses are {distance:g} {pace} apart (to a tenth): the path has {along[-1] - along[0]:.3g} {pace}"
