@@ -73,9 +73,10 @@ def test_the_order_of_the_frames_does_not_matter() -> None:
 
 
 def test_pairs_of_one_x_give_the_mean_of_y() -> None:
-    """0.1 has no exact mean in binary: its spread is rounding, not a slope."""
-    constant = reduce(add, [Moments.of(np.full(7, 0.1), np.arange(7.0))] * 9, Moments())
-    assert constant.line == (0.0, 3.0)
+    """The mean of 6 times 0.1 is not 0.1 in binary, that of 10 is: a spread that is rounding, not a slope."""
+    constant = Moments.of(np.full(6, 0.1), np.full(6, 2.0)) + Moments.of(np.full(10, 0.1), np.full(10, 4.0))
+    assert constant.common != 0
+    assert constant.line == (0.0, 3.25)
 
 
 def test_nothing_has_no_line() -> None:
@@ -128,6 +129,12 @@ def test_depth_beyond_infinity_is_the_greatest_depth() -> None:
     values = np.array([[1.0, 0.1, 0.01]], np.float32)
     depth = aligned_depth(values, "disparity", (1.0, -0.05), 10.0, (1, 3))
     np.testing.assert_allclose(depth, [[1 / 0.95, 10.0, 10.0]], rtol=1e-6)
+
+
+def test_no_depth_is_beyond_a_kilometre() -> None:
+    """The cut after the fit is in inverse depth, so it holds wherever the data set ends."""
+    values = np.array([[1.0, 0.5]], np.float32)
+    np.testing.assert_allclose(aligned_depth(values, "disparity", (1.0, -0.5), 5000.0, (1, 2)), [[2, 1000]])
 
 
 def test_depth_nearer_than_a_millimetre_is_a_millimetre() -> None:

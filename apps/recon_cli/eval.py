@@ -24,7 +24,9 @@ def evaluate(
     /,
     *,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
-    compare: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
+    compare: Annotated[
+        tuple[Path, ...], Parameter(consume_multiple=True, negative_iterable=(), show_default=False)
+    ] = (),
     evaluation: Annotated[EvaluationSettings, flat("Evaluation")] = EvaluationSettings(),
     depth: Annotated[NetworkSettings, flat("Depth")] = NetworkSettings(),
     general: General = General(),

@@ -26,7 +26,7 @@ GROUPS = (
 
 def flat(group: str) -> Parameter:
     """Every field of a section is an option of its own, shown under ``group``."""
-    return Parameter(name="*", group=Group(group, sort_key=GROUPS.index(group) + 1))
+    return Parameter(name="*", negative_iterable=(), group=Group(group, sort_key=GROUPS.index(group) + 1))
 
 
 @flat("General")

@@ -30,7 +30,7 @@ LEAST_DENSITY = 0.6
 _RATIOS: Final = tuple(float(ratio) for ratio in np.linspace(1.05, 1.25, 10))
 _LEVELS: Final = len(_RATIOS) + 1
 
-_Pairs = tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]
+_Ratios = Float64[np.ndarray, "h pairs"]
 
 
 def boundary_f1(depth: DepthMap, true: DepthMap) -> float:
@@ -65,25 +65,25 @@ def density(true: DepthMap) -> float:
     return both / either if either else 0.0
 
 
-def _directions(depth: DepthMap, true: DepthMap) -> Iterator[_Pairs]:
-    """Ratios of predicted and of true depth of known neighbours: to the right, left, down, up."""
+def _directions(depth: DepthMap, true: DepthMap) -> Iterator[tuple[_Ratios, _Ratios]]:
+    """Ratios of predicted and of true depth of neighbours: to the right, to the left, down, up."""
     for found, known in ((depth, true), (depth.T, true.T)):
         ratio, real = _ratios(found), _ratios(known)
-        there = np.isfinite(real)
-        ratio, real = np.where(np.isfinite(ratio), ratio, 1.0)[there], real[there]
         yield ratio, real
         yield 1 / ratio, 1 / real
 
 
-def _ratios(depth: Float[np.ndarray, "h w"]) -> Float64[np.ndarray, "h pairs"]:
+def _ratios(depth: Float[np.ndarray, "h w"]) -> _Ratios:
     """Depth for one of the left neighbour."""
-    ratios: Float64[np.ndarray, "h pairs"] = depth[:, 1:].astype(np.float64) / depth[:, :-1]
+    ratios: _Ratios = depth[:, 1:].astype(np.float64) / depth[:, :-1]
     return ratios
 
 
-def _counts(ratio: Float64[np.ndarray, " n"], real: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, "3 thresholds"]:
-    """For each threshold: edges in both, in the prediction and in the truth."""
-    levels = _LEVELS * np.searchsorted(_RATIOS, real) + np.searchsorted(_RATIOS, ratio)
+def _counts(ratio: _Ratios, real: _Ratios) -> Int64[np.ndarray, "3 thresholds"]:
+    """For each threshold: edges in both, in the prediction and in the truth, where the truth is known."""
+    edges = ((ratio > _RATIOS[0]) | (real > _RATIOS[0])) & ~np.isnan(real)
+    answered = np.nan_to_num(ratio[edges], nan=1.0)
+    levels = _LEVELS * np.searchsorted(_RATIOS, real[edges]) + np.searchsorted(_RATIOS, answered)
     exactly = np.bincount(levels, minlength=_LEVELS**2).reshape(_LEVELS, _LEVELS)
     at_least = exactly[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1]
     return np.stack([np.diag(at_least), at_least[0], at_least[:, 0]])[:, 1:]
