@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Float64
 
-from recon.types import Intrinsics, RigidTransform
+from recon.types import DepthMap, Intrinsics, RigidTransform
 
 
 def pixel_grid(width: int, height: int) -> Float64[np.ndarray, "h w 2"]:
@@ -12,7 +12,7 @@ def pixel_grid(width: int, height: int) -> Float64[np.ndarray, "h w 2"]:
     return np.stack([x, y], axis=-1)
 
 
-def unproject(depth: Float[np.ndarray, "h w"], intrinsics: Intrinsics) -> Float[np.ndarray, "h w 3"]:
+def unproject(depth: DepthMap, intrinsics: Intrinsics) -> Float[np.ndarray, "h w 3"]:
     """Points in the camera frame for every pixel, in the units of depth; NaN where depth is.
 
     Source: Hartley and Zisserman, 2nd ed., eq. 6.14 with R = I, t = 0: X = depth * K^-1 (x, y, 1).
