@@ -24,7 +24,7 @@ from recon.errors import OptionError, StoreError
 from recon.io.depth import DepthFolder
 from recon.io.store import StoredDepth
 from recon.models import StreamingNetwork
-from recon.models.vda import Memory, VideoDepthAnything
+from recon.models.vda import Memory, VideoDepthAnything, head
 from recon.models.vda.head import TemporalAttention
 from recon.models.video_depth import Execution, NetworkSpec, Precision, VideoDepthNetwork
 from recon.pipelines.depth import inference_of
@@ -124,18 +124,20 @@ def test_a_memory_is_not_changed_by_what_follows() -> None:
 # ------------------------------------------------------------------------------------------------------ attention
 
 
-@given(frames=st.integers(1, 32), seed=st.integers(0, 100))
-def test_the_last_frame_alone_sees_what_it_sees_among_all(frames: int, seed: int) -> None:
+@given(frames=st.integers(1, 32), positions=st.integers(1, 9), seed=st.integers(0, 100))
+def test_the_last_frame_alone_sees_what_it_sees_among_all(frames: int, positions: int, seed: int) -> None:
     torch.manual_seed(seed)
     attention = TemporalAttention(64).eval()
-    sequences = torch.randn(5, frames, 64)
-    with torch.inference_mode():
-        torch.testing.assert_close(attention.last(sequences), attention(sequences)[:, -1:], rtol=1e-4, atol=1e-5)
+    sequences = torch.randn(positions, frames, 64)
+    with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head, "LOOKED_AT_ON_CPU", 4 * 32 * 64)  # at least four positions at once
+        last = attention.last(sequences.split(1, dim=1))
+        torch.testing.assert_close(last, attention(sequences)[:, -1:], rtol=1e-4, atol=1e-5)
 
 
 def test_gradients_reach_every_parameter_of_an_attention() -> None:
     attention = TemporalAttention(64)
-    attention.last(torch.randn(3, 9, 64)).square().sum().backward()
+    attention.last(torch.randn(3, 9, 64).split(1, dim=1)).square().sum().backward()
     assert all(value.grad is not None and value.grad.abs().max() > 0 for value in attention.parameters())
 
 

@@ -35,9 +35,10 @@ TABLE: Final[tuple[Measure, ...]] = (
         "TAE",
         "lower",
         "Temporal alignment error (arXiv 2410.10815): 100 x AbsRel between each frame's depth and its neighbours' seen "
-        "from there, both directions, by true poses; with --protocol corrected only what is not hidden counts.",
+        "from there, both directions, by true poses. Of points that fall on one pixel the nearest counts (a z-buffer); "
+        "with --protocol vda-released, any.",
     ),
-    Measure("tae_unoccluded", "TAE z-buffer", "lower", "The same where the nearest of several points counts."),
+    Measure("tae_other", "TAE other rule", "lower", "The same, without the z-buffer; with vda-released, with it."),
     Measure("boundary_f1", "boundary F1", "higher", "Agreement of depth edges of 5 to 25 % (arXiv 2410.02073, 4.1)."),
     Measure("metric_abs_rel", "metric AbsRel", "lower", "AbsRel of the metres as predicted, nothing fitted."),
     Measure("metric_delta1", "metric delta1", "higher", "delta1 of the metres as predicted, nothing fitted."),

@@ -192,7 +192,7 @@ def _median_scaled(
 
 
 def _temporal(clip: TruthClip, frame: _Scored, following: _Scored | None, protocol: EvaluationProtocol) -> Values:
-    """The temporal error of a frame and the next one, by the protocol and with a z-buffer."""
+    """The temporal error of a frame and the next one, by the rule of the protocol and by the other one's."""
     if (
         following is None
         or frame.depth is None
@@ -200,13 +200,12 @@ def _temporal(clip: TruthClip, frame: _Scored, following: _Scored | None, protoc
         or not clip.one_gauge
         or not {frame.number, following.number} <= clip.cameras.keys()
     ):
-        return {"tae": nan, "tae_unoccluded": nan}
+        return {"tae": nan, "tae_other": nan}
     pair = frame.depth, following.depth, clip.cameras[frame.number], clip.cameras[following.number]
-    unoccluded = temporal_error(*pair, hidden_points_compared=False)
     released = protocol.hidden_points_compared
     return {
-        "tae": temporal_error(*pair, hidden_points_compared=True) if released else unoccluded,
-        "tae_unoccluded": unoccluded,
+        "tae": temporal_error(*pair, hidden_points_compared=released),
+        "tae_other": temporal_error(*pair, hidden_points_compared=not released),
     }
 
 

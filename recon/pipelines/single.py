@@ -37,17 +37,18 @@ def score_cloud(true: Path, predicted: Path, rules: EvaluationSettings) -> list[
         FormatError: a file cannot be read.
     """
     size = rules.cloud_threshold / VOXELS_WITHIN_THRESHOLD
-    mine, truth = (thinned(_points(path), size) for path in (predicted, true))
+    random = np.random.default_rng(SEED)  # one for both: a mesh and its copy are not to be sampled at the same points
+    mine, truth = (thinned(_points(path, random), size) for path in (predicted, true))
     values = cloud_values(mine, truth, rules.cloud_threshold)
     return [_evaluation("cloud", predicted.stem, true, values)]
 
 
-def _points(path: Path) -> Points:
+def _points(path: Path, random: np.random.Generator) -> Points:
     """The points of a cloud; of a mesh, points spread evenly over it."""
     vertices, triangles = read_mesh(path)
     if not len(triangles):
         return vertices.astype(np.float32)
-    return sampled(Surface(vertices, triangles), np.random.default_rng(SEED))
+    return sampled(Surface(vertices, triangles), random)
 
 
 def score_trajectory(true: Path, predicted: Path, rules: EvaluationSettings) -> list[Evaluation]:  # noqa: ARG001

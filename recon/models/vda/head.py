@@ -30,6 +30,9 @@ REFINED_TOGETHER_ON_CPU = 1
 TEMPORAL_ELEMENTS = 1 << 24
 """Numbers in the widest layer of a temporal module at once: it bounds the memory, nothing else."""
 
+LOOKED_AT_ON_CPU = 1 << 21
+"""Numbers of 32 frames side by side at once, in streaming: nearer to the caches, which halves the time at 518 x 924."""
+
 MAX_FRAMES = 32
 """Longest clip that the temporal modules know positions for."""
 
@@ -287,7 +290,7 @@ class TemporalBlock(nn.Module):
         inputs: list[Tensor] = []
         for attention, norm, *before in zip(self.attention_blocks, self.norms, *past, strict=True):
             inputs.append(norm(newest))
-            newest = newest + attention.last(torch.cat([*before, inputs[-1]], dim=1))
+            newest = newest + attention.last([*before, inputs[-1]])
         update: Tensor = self.ff(self.ff_norm(newest))
         return newest + update, tuple(inputs)
 
@@ -316,11 +319,15 @@ class TemporalAttention(nn.Module):
         attended: Tensor = self.to_out[0](mixed.transpose(1, 2).flatten(2))
         return attended
 
-    def last(self, sequences: Float[Tensor, "s t c"]) -> Float[Tensor, "s 1 c"]:
-        """What ``forward`` gives for the last frame, without the keys and values of all the others.
+    def last(self, frames: Sequence[Float[Tensor, "s 1 c"]]) -> Float[Tensor, "s 1 c"]:
+        """What ``forward`` gives for the last of these frames."""
+        elements = LOOKED_AT_ON_CPU if frames[-1].is_cpu else TEMPORAL_ELEMENTS
+        together = max(1, elements // (len(frames) * frames[-1].shape[-1]))
+        parts = zip(*(torch.split(frame, together) for frame in frames), strict=True)
+        return torch.cat([self._last(torch.cat(part, dim=1)) for part in parts])
 
-        q . (W x) = (W^T q) . x, so that 8 queries go to the inputs instead of t inputs to the queries.
-        """
+    def _last(self, sequences: Float[Tensor, "s t c"]) -> Float[Tensor, "s 1 c"]:
+        """Without the keys and values of all frames: q . (W x) = (W^T q) . x, and 8 queries are fewer than t inputs."""
         placed = self.pos_encoder(sequences)
         query = self.to_q(placed[:, -1]).unflatten(-1, (self.HEADS, -1))
         key, value = (linear.weight.reshape(*query.shape[1:], -1) for linear in (self.to_k, self.to_v))
