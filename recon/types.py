@@ -155,7 +155,7 @@ class Checkpoint:
     window: int
     """Number of the next window within that shot."""
     arrays: Mapping[str, np.ndarray]
-    """The state of the stitching, float32 or float64."""
+    """The state of the stitching, or what streaming remembers: floats."""
 
 
 @dataclass(frozen=True, slots=True)
