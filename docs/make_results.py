@@ -103,14 +103,16 @@ class Work:
         self.commands: list[str] = []
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, *command: str | Path) -> None:
-        """One command; it stands on the page as it is run, with DATA and WORK for the two folders."""
+    def run(self, *command: str | Path, makes: Path | None = None) -> None:
+        """One command, unless what it ``makes`` is there; it stands on the page with DATA and WORK for the folders."""
         words = [str(word) for word in command]
         told = " ".join(shlex.quote(word) for word in words)
         for folder, name in ((self.data, "DATA"), (self.folder, "WORK"), (WEIGHTS, "WEIGHTS")):
             told = told.replace(str(folder), name)
         self.commands.append(told)
-        print(self.commands[-1], flush=True)
+        if makes is not None and makes.exists():
+            return
+        print(told, flush=True)
         programs = {"recon": [sys.executable, "-m", "recon_cli"], "python": [sys.executable]}
         program = programs[words[0]]
         subprocess.run([*program, *words[1:]], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)  # noqa: S603 - our own
@@ -132,11 +134,9 @@ class Work:
     def maps(self, sample: Sample, script: str, options: Sequence[str | Path]) -> tuple[str, Path]:
         """What a peer says of a sample's pictures."""
         clips, maps = self.folder / "clips" / sample.folder, self.folder / Path(script).stem / sample.folder
-        if not clips.exists():
-            self.run("python", "docs/peers/clips.py", sample.name, self.data / sample.folder, clips)
-        if not maps.exists():
-            for clip in sorted(path for path in clips.iterdir() if path.is_dir()):
-                self.run("python", f"docs/peers/{script}", clip, maps / clip.name, *options)
+        self.run("python", "docs/peers/clips.py", sample.name, self.data / sample.folder, clips, makes=clips)
+        for clip in sorted(path for path in clips.iterdir() if path.is_dir()):
+            self.run("python", f"docs/peers/{script}", clip, maps / clip.name, *options, makes=maps / clip.name)
         return "--predictions", maps
 
     def path(self, sample: str, true: str, model: str) -> Evaluation:
