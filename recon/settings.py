@@ -114,21 +114,44 @@ class CameraSettings(Section):
 class AnchorSettings(Section):
     """What makes depth metric."""
 
-    anchor: Literal["auto", "moge", "none"] = "auto"
-    """auto uses what is given or installed; moge insists on MoGe; none stays in relative units."""
-    moge_weights: Path | None = None
-    """MoGe weights, instead of looking for them."""
+    anchor: Literal["auto", "first", "frames", "sparse", "none"] = "auto"
+    """first: metric depth of the first frame of each shot, applied to all of it; frames: metric depth at the start of
+    each shot and every --anchor-every seconds; sparse: the points of --sparse; none: relative units; auto: the best of
+    these for which something is given or installed."""
+    anchor_every: float = Field(default=5.0, gt=0)
+    """Seconds between two frames whose metric depth is asked of MoGe, with --anchor frames."""
     first_frame_depth: Path | None = None
     """Metric depth of the first frame: PNG (see --depth-scale), EXR, NPZ or NPY."""
+    metric_depth: Path | None = None
+    """Folder of metric depth of some frames (a phone's lidar), named as the pictures or with their times."""
     sparse: Path | None = None
-    """SLAM or SfM map: a COLMAP model with its points and observations."""
+    """SLAM or SfM map: a COLMAP model with its points and observations; or points (PLY, CSV, TXT, XYZ), seen from
+    --trajectory."""
+    fit: Literal["robust", "least-squares"] = "robust"
+    """robust follows drift and leaves outliers out; least-squares is the published method: one line through all."""
+    scale_from: Literal["none", "moge", "first-frame-depth", "known-distance"] = "none"
+    """What makes a map of arbitrary units metric: MoGe, --first-frame-depth, or --known-distance."""
+    known_distance: tuple[str, str, float] | None = None
+    """Two points of the map (a COLMAP point's number, or x,y,z in its units) and the metres between them."""
+    moge_weights: Path | None = None
+    """MoGe weights, instead of looking for them."""
     fov_frames: int = Field(default=8, ge=1)
     """Frames over which the field of view is measured; their median counts."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.first_frame_depth is not None and self.sparse is not None:
-            raise ValueError("--first-frame-depth and --sparse: give one of them")
+        if self.anchor == "sparse" and self.sparse is None:
+            raise ValueError("--anchor sparse needs --sparse")
+        if (self.scale_from == "known-distance") != (self.known_distance is not None):
+            raise ValueError("--scale-from known-distance and --known-distance go together")
+        if self.scale_from == "first-frame-depth" and self.first_frame_depth is None:
+            raise ValueError("--scale-from first-frame-depth needs --first-frame-depth")
+        if self.scale_from != "none" and self.sparse is None:
+            raise ValueError("--scale-from is for the units of --sparse: give it")
+        if self.first_frame_depth is not None and self.sparse is not None and self.scale_from != "first-frame-depth":
+            raise ValueError(
+                "--first-frame-depth and --sparse: say --scale-from first-frame-depth to give the map's units in metres"
+            )
         return self
 
 
@@ -215,6 +238,8 @@ class DepthRunSettings(Section):
     sampling: SamplingSettings = SamplingSettings()
     depth: DepthSettings = DepthSettings()
     shots: ShotSettings = ShotSettings()
+    camera: CameraSettings = CameraSettings()
+    anchor: AnchorSettings = AnchorSettings()
     maps: DepthMapSettings = DepthMapSettings()
     store: StoreSettings = StoreSettings()
 

@@ -155,7 +155,7 @@ def plan_shot(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, camera: Camera, lim
 def _depth(estimate: DepthEstimate, quantity: Quantity, gauge: Gauge) -> DepthMap:
     picture = np.zeros((*estimate.values.shape, 3), np.uint8)
     frame = DisparityFrame(Frame(estimate.index, estimate.time, picture), disparity_of(estimate.values, quantity))
-    return next(to_depth([frame], gauge.scale, gauge.shift)).depth
+    return next(to_depth([frame], gauge.curve.at)).depth
 
 
 def still(intrinsics: Intrinsics) -> Poser:
@@ -229,7 +229,7 @@ def _posed(scene: Scene, pairs: Iterable[tuple[ShotFrame, DepthEstimate]]) -> It
         if (plan := scene.plans[shot]) is None:
             continue
         frames = (DisparityFrame(pair.frame, disparity_of(estimate.values, quantity)) for pair, estimate in members)
-        depth = to_depth(frames, plan.gauge.scale, plan.gauge.shift)
+        depth = to_depth(frames, plan.gauge.curve.at)
         kept = clean(depth, edge=scene.edge, near=plan.near, far=plan.far)
         for frame in scene.poser(kept, shot):
             yield plan, frame

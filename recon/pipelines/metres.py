@@ -9,11 +9,12 @@ from typing import Protocol
 import numpy as np
 
 from recon.errors import AlignmentError
-from recon.fitting import AffineFit
+from recon.fitting import Line
 from recon.io.source import Source
 from recon.io.store import ShotSpan
 from recon.models import MetricNetwork
 from recon.pipelines.depth import DepthMaps
+from recon.smoothing import DriftFit, LineCurve
 from recon.stages.align import fit_shot, relative_gauge
 from recon.stages.anchors import from_depth_map, from_sparse
 from recon.stages.letterbox import Content
@@ -36,6 +37,13 @@ class Anchor(Protocol):
     def origin(self) -> str:
         """What it is, for the report."""
 
+    @property
+    def consistent(self) -> bool:
+        """Whether its lengths agree from picture to picture, as those of a map do and those of a network do not.
+
+        What scatters is then the disparity, and each picture is corrected by its own places.
+        """
+
     def covers(self, shot: ShotSpan) -> bool:
         """Whether it should know anything of this shot."""
 
@@ -50,6 +58,7 @@ class GivenFirstDepth:
     depth: DepthMap
     origin: str
     units: Units = "metres"
+    consistent: bool = True
 
     def covers(self, shot: ShotSpan) -> bool:
         """The first shot."""
@@ -73,6 +82,7 @@ class MetricFirstPicture:
     """What the network sees of it: it takes the principal point to be the middle."""
     origin: str
     units: Units = "metres"
+    consistent: bool = False
 
     def covers(self, shot: ShotSpan) -> bool:  # noqa: ARG002 - an Anchor
         """Every shot has a first picture."""
@@ -94,6 +104,7 @@ class SlamMap:
     points: SparsePoints
     units: Units
     origin: str
+    consistent: bool = True
 
     def covers(self, shot: ShotSpan) -> bool:  # noqa: ARG002 - an Anchor
         """Where landmarks were seen is found on the way."""
@@ -107,13 +118,12 @@ class SlamMap:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """Lengths from the numbers of one shot: 1 / z = scale * disparity + shift."""
+    """Lengths from the numbers of one shot: 1 / z = scale(t) * disparity + shift(t)."""
 
-    scale: float
-    shift: float
+    curve: LineCurve
     units: Units
     origin: str
-    fit: AffineFit | None
+    fit: DriftFit | None
     """How well the numbers are known; None where nothing was fitted."""
 
 
@@ -135,9 +145,9 @@ def gauge_shot(maps: DepthMaps, shot: ShotSpan, anchor: Anchor | None) -> Gauge:
     if anchored is not None:
         return anchored
     if maps.quantity == "depth":
-        return Gauge(1.0, 0.0, "metres", "the depth maps' own metres", None)
-    scale, shift = relative_gauge(probe.values for probe in probes(maps, shot))
-    return Gauge(scale, shift, "relative", "no anchor", None)
+        return Gauge(LineCurve.constant(Line(1.0, 0.0)), "metres", "the depth maps' own metres", None)
+    line = relative_gauge(probe.values for probe in probes(maps, shot))
+    return Gauge(LineCurve.constant(line), "relative", "no anchor", None)
 
 
 def _anchored(maps: DepthMaps, shot: ShotSpan, anchor: Anchor) -> Gauge | None:
@@ -151,8 +161,7 @@ def _anchored(maps: DepthMaps, shot: ShotSpan, anchor: Anchor) -> Gauge | None:
             raise AlignmentError(f"{anchor.origin}: {error}") from error
         logger.warning("shot %d (from frame %d) has no anchor: %s", *_place(shot), error)
         return None
-    logger.debug("shot %d (from frame %d): 1 / depth = %g * disparity + %g", *_place(shot), fit.scale, fit.shift)
-    return Gauge(fit.scale, fit.shift, anchor.units, anchor.origin, fit)
+    return Gauge(fit.own if anchor.consistent else fit.smooth, anchor.units, anchor.origin, fit)
 
 
 def _place(shot: ShotSpan) -> tuple[int, int]:

@@ -150,7 +150,12 @@ def _told(plan: ShotPlan) -> str:
 def _facts(plan: ShotPlan) -> dict[str, object]:
     gauge = plan.gauge
     facts: dict[str, object] = {"units": gauge.units, "origin": gauge.origin}
-    facts |= {"scale": gauge.scale, "shift": gauge.shift, "far": plan.far, "voxel": plan.voxel}
+    facts |= {
+        "scale": gauge.curve.scale.tolist(),
+        "shift": gauge.curve.shift.tolist(),
+        "times": gauge.curve.times.tolist(),
+    }
+    facts |= {"far": plan.far, "voxel": plan.voxel}
     facts |= {"median_depth": plan.median_depth, "disagreement": plan.disagreement}
     if gauge.fit is not None:
         facts |= {"inlier_ratio": gauge.fit.inlier_ratio, "residual_mad": gauge.fit.residual_mad}

@@ -1,61 +1,90 @@
-"""From disparity to depth: one scale and one shift for a whole shot, 1 / z = scale * disparity + shift."""
+"""From disparity to depth: 1 / z = scale(t) * disparity + shift(t), where the line may drift along a shot."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float64
 
 from recon.errors import AlignmentError
-from recon.fitting import MAX_ROWS, AffineFit, fit_affine
+from recon.fitting import MAX_ROWS, Line, solve_affine
+from recon.smoothing import DriftFit, Group, LineCurve, fit_drifting
 from recon.types import Correspondences, DepthFrame, DepthMap, DisparityFrame
 
+ROWS_OF_A_PICTURE = 2000
+"""Places of one picture that take part in a fit: neighbours err alike, and what a picture shares counts once."""
 _FAR_OVER_NEAR = 7.0
 """What the depths of a picture without any anchor may span, from the 2nd to the 98th percentile of disparity."""
 _VALUES_FOR_GAUGE = 10_000
 """Values of one map that take part in the choice of a gauge."""
 
 
-def fit_shot(correspondences: Iterable[Correspondences]) -> AffineFit:
-    """Scale and shift of a shot, in float64 and robust (``recon.fitting``), from all that its anchors say.
+def fit_shot(correspondences: Iterable[Correspondences], *, robust: bool = True) -> DriftFit:
+    """Scale and shift of a shot as smooth functions of time, from all that its anchors say (``recon.smoothing``).
 
-    Memory is bounded: where there is more than the fit can use, an even random share of all places is kept.
+    Memory is bounded: of one picture no more than ``ROWS_OF_A_PICTURE`` places take part, evenly spread.
+
+    Args:
+        correspondences: of the pictures of one shot.
+        robust: False is the method of the paper (arXiv 2501.12375, supplement 6): one line by plain least squares.
 
     Raises:
         AlignmentError: the anchors do not determine scale and shift.
     """
-    frames, thinned = 0, _Thinned(2 * MAX_ROWS)
-    for seen in correspondences:
-        frames += 1
-        thinned.add(np.stack([seen.disparity, seen.inverse_depth, seen.weight], axis=1))
-    disparity, inverse_depth, weight = thinned.rows().T
+    groups = [_group(seen) for seen in correspondences if len(seen.disparity)]
     try:
-        return fit_affine(disparity, inverse_depth, weight)
+        return fit_drifting(groups) if robust else _least_squares(groups)
     except AlignmentError as error:
+        places = sum(len(group.x) for group in groups)
         raise AlignmentError(
-            f"{thinned.offered} anchored places in {frames} frames do not give scale and shift ({error}); an anchor "
+            f"{places} anchored places in {len(groups)} frames do not give scale and shift ({error}); an anchor "
             "must see near and far things: give another --first-frame-depth, a --sparse map with more points, or "
             "--anchor none for relative units"
         ) from error
 
 
-def to_depth(frames: Iterable[DisparityFrame], scale: float, shift: float) -> Iterator[DepthFrame]:
+def _group(seen: Correspondences) -> Group:
+    kept = slice(None, None, -(-len(seen.disparity) // ROWS_OF_A_PICTURE))
+    return Group(seen.time, seen.disparity[kept], seen.inverse_depth[kept], seen.weight[kept])
+
+
+def _least_squares(groups: Sequence[Group]) -> DriftFit:
+    """One line through all rows, each with its weight and none left out."""
+    if not groups:
+        raise AlignmentError("no rows to fit")
+    x, y, weight = (np.concatenate(column) for column in zip(*((g.x, g.y, g.weight) for g in groups), strict=True))
+    line = solve_affine(x, y, weight)
+    if not line.scale > 0:
+        raise AlignmentError(f"the scale is {line.scale:.3g}, but it must be positive")
+    residual = y - line.scale * x - line.shift
+    curve = LineCurve.constant(line)
+    unknown = float("nan")
+    return DriftFit(
+        curve, curve, unknown, unknown, np.ones(len(groups)), 1.0, float(np.median(np.abs(residual))), len(x)
+    )
+
+
+def to_depth(frames: Iterable[DisparityFrame], line_at: Callable[[float], Line]) -> Iterator[DepthFrame]:
     """Depth z = 1 / (scale * disparity + shift), lazily; NaN where that is infinite, or behind infinity.
 
     Nothing is clipped to a far plane: what lies beyond infinity (disparity below -shift / scale) is not known.
+
+    Args:
+        frames: pictures with disparity.
+        line_at: scale and shift at a time in seconds.
     """
     for seen in frames:
-        yield DepthFrame(seen.frame, depth_from_disparity(seen.disparity, scale, shift))
+        yield DepthFrame(seen.frame, depth_from_disparity(seen.disparity, line_at(seen.frame.time)))
 
 
-def depth_from_disparity(disparity: DepthMap, scale: float, shift: float) -> DepthMap:
+def depth_from_disparity(disparity: DepthMap, line: Line) -> DepthMap:
     """Depth of one map, see ``to_depth``."""
-    inverse = np.float32(scale) * disparity + np.float32(shift)
+    inverse = np.float32(line.scale) * disparity + np.float32(line.shift)
     visible = inverse > np.finfo(np.float32).tiny
     depth: DepthMap = np.divide(np.float32(1), inverse, where=visible, out=np.full_like(inverse, np.nan))
     return depth
 
 
-def relative_gauge(disparities: Iterable[DepthMap]) -> tuple[float, float]:
+def relative_gauge(disparities: Iterable[DepthMap]) -> Line:
     """Scale and shift of a shot of which no length is known, so that its clouds look sensible. Not metres.
 
     The scale is a mere unit: the median inverse depth becomes 1. The shift is not, it bends space: too small and a wall
@@ -86,7 +115,7 @@ def relative_gauge(disparities: Iterable[DepthMap]) -> tuple[float, float]:
     shift = max(0.0, (near - _FAR_OVER_NEAR * far) / (_FAR_OVER_NEAR - 1))
     if not middle + shift > 0:
         raise AlignmentError(f"the network gives no positive disparity in this shot (median {middle:.3g})")
-    return float(1 / (middle + shift)), float(shift / (middle + shift))
+    return Line(float(1 / (middle + shift)), float(shift / (middle + shift)))
 
 
 class _Thinned:
