@@ -64,6 +64,8 @@ class Group:
     y: Float64[np.ndarray, " n"]
     weight: Float64[np.ndarray, " n"]
     """Relative inverse variance of y."""
+    blocks: Int64[np.ndarray, " n"] | None = None
+    """Rows of one number err together, as neighbours in a picture do; None: each for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,12 @@ class LineCurve:
         """The line at a time in seconds."""
         return Line(*(float(np.interp(time, self.times, values)) for values in (self.scale, self.shift)))
 
+    def relative_sigma(self, x: float) -> Float64[np.ndarray, " k"]:
+        """Relative standard deviation of y at an x, at each knot; in recon that of inverse depth, and so of lengths."""
+        level = self.scale * x + self.shift
+        sigma: Float64[np.ndarray, " k"] = np.sqrt(np.array([x, 1.0]) @ self.covariance @ np.array([x, 1.0])) / level
+        return sigma
+
 
 @dataclass(frozen=True, slots=True)
 class DriftFit:
@@ -107,6 +115,8 @@ class DriftFit:
     residual_mad: float
     """Median absolute residual of all rows from their group's own line, units of y."""
     count: int
+    length_sigma: float = nan
+    """Relative standard deviation of y at the median of all x, median over the knots: of lengths, in recon."""
 
 
 def fit_drifting(groups: Sequence[Group], *, with_shift: bool = True) -> DriftFit:
@@ -370,8 +380,9 @@ def _drift_fit(table: _Table, model: _Model, state: _State) -> DriftFit:
     path = _path_covariances(given, _steps(table.times, state.shares.drift))
     kept = np.eye(path.shape[1]) - given.own @ seen.information.matrix
     own = given.own + kept @ path @ kept.transpose(0, 2, 1)
+    smooth = _curve(table.times, state.smooth, path, model.turn)
     return DriftFit(
-        smooth=_curve(table.times, state.smooth, path, model.turn),
+        smooth=smooth,
         own=_curve(table.times, state.own, own, model.turn),
         drift=float(np.sqrt(state.shares.drift[0])),
         scatter=float(np.sqrt(state.shares.scatter[0])),
@@ -379,6 +390,7 @@ def _drift_fit(table: _Table, model: _Model, state: _State) -> DriftFit:
         inlier_ratio=seen.inlier_ratio,
         residual_mad=seen.residual_mad,
         count=len(table.x),
+        length_sigma=_length_sigma(smooth, table.x),
     )
 
 
@@ -406,4 +418,9 @@ def _curve(times: Times, line: Lines, covariance: Matrices, turn: Float64[np.nda
 def _constant(table: _Table, model: _Model) -> DriftFit:
     scale, shift = (float(value) for value in model.turn.sum(axis=1))
     curve = LineCurve.constant(Line(scale, shift), model.covariance)
-    return DriftFit(curve, curve, nan, nan, np.ones(1), model.inlier_ratio, model.residual_mad, len(table.x))
+    sigma = _length_sigma(curve, table.x)
+    return DriftFit(curve, curve, nan, nan, np.ones(1), model.inlier_ratio, model.residual_mad, len(table.x), sigma)
+
+
+def _length_sigma(curve: LineCurve, x: Float64[np.ndarray, " n"]) -> float:
+    return float(np.median(curve.relative_sigma(float(np.median(x)))))
