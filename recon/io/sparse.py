@@ -1,7 +1,7 @@
 """Sparse maps of SLAM or structure from motion: where landmarks are, and where and when they were seen."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from recon.errors import AlignmentError, FormatError
 from recon.geometry import inverse, transform
 from recon.io.colmap import NO_POINT, Camera, Image, Model, find_model, pinhole, read_model, undistorted
 from recon.io.naming import times_of_names
-from recon.types import SparsePoints
+from recon.types import CameraTrajectory, Intrinsics, SparsePoints
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,26 @@ def read_sparse(path: Path, *, times_by_name: Mapping[str, float], rate: float |
     times = times_of_names([image.name for image in model.images], times_by_name, rate, folder)
     timed = sorted((time, row) for row, time in times.items())
     return _collect(model, timed)
+
+
+def observed(
+    points: Float64[np.ndarray, "n 3"],
+    trajectory: CameraTrajectory,
+    intrinsics: Intrinsics,
+    times: Iterable[float],
+) -> SparsePoints:
+    """Which landmarks without observations are seen at some times: those in the picture that nothing seems to hide.
+
+    Memory grows with the number of times; ask picture by picture (one time each) for a whole video. Times at which the
+    trajectory says nothing, or where no landmark is seen, have no observations; that is no error.
+
+    Args:
+        points: landmarks in the world and the units of the trajectory (``recon.io.points.read_points``).
+        trajectory: where the camera was (``recon.io.trajectory.pose_at`` interpolates).
+        intrinsics: of the picture at any size: positions are parts of it.
+        times: of pictures, seconds.
+    """
+    raise NotImplementedError
 
 
 def _collect(model: Model, timed: list[tuple[float, int]]) -> SparsePoints:
