@@ -64,7 +64,7 @@ class Group:
     y: Float64[np.ndarray, " n"]
     weight: Float64[np.ndarray, " n"]
     """Relative inverse variance of y."""
-    blocks: Int64[np.ndarray, " n"] | None = None
+    block: Int64[np.ndarray, " n"] | None = None
     """Rows of one number err together, as neighbours in a picture do; None: each for itself."""
 
 
