@@ -272,6 +272,8 @@ class Correspondences:
     """Relative inverse variance of the inverse depth."""
     time: float
     """Time of the picture, seconds."""
+    left_out: int = 0
+    """Further places that the anchor knows: outside the picture, beside edges, or without disparity."""
 
     def __post_init__(self) -> None:
         same = self.disparity.shape == self.inverse_depth.shape == self.weight.shape

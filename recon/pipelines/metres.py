@@ -15,7 +15,8 @@ from recon.io.store import ShotSpan
 from recon.models import MetricNetwork
 from recon.pipelines.depth import DepthMaps
 from recon.smoothing import DriftFit, LineCurve
-from recon.stages.align import fit_shot, relative_gauge
+from recon.stages.agreement import Agreement, agreements, thinned
+from recon.stages.align import ROWS_OF_A_PICTURE, fit_shot, relative_gauge
 from recon.stages.anchors import from_depth_map, from_sparse
 from recon.stages.letterbox import Content
 from recon.types import Correspondences, DepthEstimate, DepthMap, Intrinsics, Quantity, SparsePoints, Units
@@ -125,6 +126,8 @@ class Gauge:
     origin: str
     fit: DriftFit | None
     """How well the numbers are known; None where nothing was fitted."""
+    agreements: tuple[Agreement, ...] = ()
+    """How anchor and maps get on in each anchored picture."""
 
 
 def disparity_of(values: DepthMap, quantity: Quantity) -> DepthMap:
@@ -155,13 +158,15 @@ def _anchored(maps: DepthMaps, shot: ShotSpan, anchor: Anchor) -> Gauge | None:
         logger.warning("shot %d (from frame %d) has no anchor: %s is of the first shot", *_place(shot), anchor.origin)
         return None
     try:
-        fit = fit_shot(anchor.correspondences(maps, shot))
+        seen = list(thinned(anchor.correspondences(maps, shot), ROWS_OF_A_PICTURE))
+        fit = fit_shot(seen)
     except AlignmentError as error:
         if shot.start == 0:
             raise AlignmentError(f"{anchor.origin}: {error}") from error
         logger.warning("shot %d (from frame %d) has no anchor: %s", *_place(shot), error)
         return None
-    return Gauge(fit.own if anchor.consistent else fit.smooth, anchor.units, anchor.origin, fit)
+    curve = fit.own if anchor.consistent else fit.smooth
+    return Gauge(curve, anchor.units, anchor.origin, fit, agreements(seen, fit))
 
 
 def _place(shot: ShotSpan) -> tuple[int, int]:

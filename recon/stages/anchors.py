@@ -36,7 +36,9 @@ def from_depth_map(disparity: DepthMap, depth: OtherMap, *, time: float) -> Corr
     known = np.where(disparity == 0, np.float32(np.nan), disparity)
     d, z = (_at_centres(_without_edges(values, size), size) for values in (known, inverse))
     both = np.isfinite(d) & np.isfinite(z)
-    return Correspondences(d[both].astype(float), z[both].astype(float), np.ones(np.count_nonzero(both)), time)
+    count = int(np.count_nonzero(both))
+    left_out = int(np.count_nonzero(np.isfinite(_at_centres(inverse, size)))) - count
+    return Correspondences(d[both].astype(float), z[both].astype(float), np.ones(count), time, left_out)
 
 
 def from_sparse(points: SparsePoints, time: float, disparity: DepthMap, *, tolerance: float = 0.005) -> Correspondences:
@@ -53,7 +55,8 @@ def from_sparse(points: SparsePoints, time: float, disparity: DepthMap, *, toler
     d = known[row[inside], column[inside]].astype(float)
     inverse = 1 / points.depth[seen][inside]
     kept = np.isfinite(d)
-    return Correspondences(d[kept], inverse[kept], np.ones(np.count_nonzero(kept)), time)
+    count = int(np.count_nonzero(kept))
+    return Correspondences(d[kept], inverse[kept], np.ones(count), time, int(np.count_nonzero(seen)) - count)
 
 
 def _require_same_picture(disparity: DepthMap, depth: OtherMap) -> None:
