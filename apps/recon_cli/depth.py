@@ -6,6 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from recon.settings import (
+    AnchorSettings,
+    CameraSettings,
     DepthMapSettings,
     DepthRunSettings,
     DepthSettings,
@@ -26,11 +28,16 @@ def depth(
     sampling: Annotated[SamplingSettings, flat("Sampling")] = SamplingSettings(),
     depth: Annotated[DepthSettings, flat("Depth")] = DepthSettings(),
     shots: Annotated[ShotSettings, flat("Shots")] = ShotSettings(),
+    camera: Annotated[CameraSettings, flat("Camera")] = CameraSettings(),
+    anchor: Annotated[AnchorSettings, flat("Metres")] = AnchorSettings(),
     maps: Annotated[DepthMapSettings, flat("Maps")] = DepthMapSettings(),
     store: Annotated[StoreSettings, flat("Depth store")] = StoreSettings(),
     general: General = General(),
 ) -> None:
     """Write the depth of every frame: NPZ, 16-bit PNG, EXR or lossless 16-bit video, and a preview in colour.
+
+    Depth is in metres along the optical axis (or in the units of a SLAM map) where an anchor is given or asked for;
+    else it is what the network says: disparity, mostly.
 
     Parameters
     ----------
@@ -39,30 +46,18 @@ def depth(
     output
         Folder to write; VIDEO-depth in the current folder where not given.
     """
-    sections = {"sampling": sampling, "depth": depth, "shots": shots, "maps": maps, "store": store}
+    sections = {"sampling": sampling, "depth": depth, "shots": shots, "camera": camera, "anchor": anchor}
+    sections |= {"maps": maps, "store": store}
     settings = merged(DepthRunSettings, general.config, sections)
     output = claimed_folder(output or Path(f"{video.stem}-depth"), video, overwrite=general.overwrite)
     preview = preview_of(output)
     with terminal(general) as screen:
-        from recon.io.video import open_source
-        from recon.pipelines import depth_maps, told_origin, write_maps, write_preview
+        from recon.pipelines import depth_run, write_maps, write_preview
 
-        source = open_source(video, settings.sampling)
-        with depth_maps(source, output, settings, screen) as (found, origin):
-            write_maps(source, found, output, settings.maps, screen)
+        with depth_run(video, output, settings, screen) as run:
+            write_maps(run.source, run.maps, output, settings.maps, screen)
             if settings.maps.preview:
-                write_preview(source, found, preview, screen)
-            facts = {"source": dict(source.identity), "depth": dict(origin), "frames": found.frame_count}
-            rows = [
-                ("depth", told_origin(origin)),
-                ("frames", str(found.frame_count)),
-                (
-                    "holds",
-                    "depth in metres"
-                    if found.quantity == "depth"
-                    else "disparity (inverse depth up to scale and shift)",
-                ),
-            ]
-        beside = record(output, settings, facts)
-        rows += [("preview", preview.name)] if settings.maps.preview else []
-        screen.table(str(output), [*rows, ("settings", beside.name)])
+                write_preview(run.source, run.maps, preview, screen)
+        beside = record(output, settings, run.provenance)
+        rows = [("preview", preview.name)] if settings.maps.preview else []
+        screen.table(str(output), [*run.summary, *rows, ("settings", beside.name)])

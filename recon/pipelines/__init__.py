@@ -13,6 +13,8 @@ from recon.pipelines.depth import Unobserved as Unobserved
 from recon.pipelines.depth import depth_maps as depth_maps
 from recon.pipelines.depth import predict as predict
 from recon.pipelines.depth import told_origin as told_origin
+from recon.pipelines.maps import DepthRun as DepthRun
+from recon.pipelines.maps import depth_run as depth_run
 from recon.pipelines.maps import write_maps as write_maps
 from recon.pipelines.maps import write_preview as write_preview
 from recon.pipelines.run import Reconstruction as Reconstruction

@@ -1,53 +1,272 @@
 """From the store to files: `recon depth` without its options."""
 
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from recon.errors import AlignmentError
 from recon.io.depth_writer import MapSpec, depth_writer, png_scale
 from recon.io.preview import colorize, robust_range
 from recon.io.source import Source
 from recon.io.store import ShotSpan, StoredDepth
-from recon.io.video import VideoWriter
-from recon.pipelines.depth import DepthMaps, Observer
-from recon.pipelines.metres import disparity_of, probes
-from recon.settings import DepthMapSettings
-from recon.types import DepthMap
+from recon.io.video import VideoWriter, open_source
+from recon.pipelines.cloud import UNIT_NAMES
+from recon.pipelines.depth import DepthMaps, Observer, depth_maps, told_origin
+from recon.pipelines.metres import Gauge, disparity_of, gauge_shot, probes
+from recon.pipelines.run import given_anchor
+from recon.settings import AnchorSettings, DepthMapSettings, DepthRunSettings
+from recon.stages.align import depth_from_disparity
+from recon.types import DepthEstimate, DepthMap, Quantity, Units
+
+logger = logging.getLogger(__name__)
 
 PLAYED_RATE = 25.0
 """Frames for each second of a preview whose source has no rate."""
 
+COARSEST = 0.002
+"""Most that a step of 16 bits may be, as a part of the nearest depth: what is too far for that becomes unknown."""
+STEPS = 65_534
+"""Of 16 bits, see ``recon.io.depth_writer``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """Maps at another size, bilinearly (pixel centres at half integers, as everywhere); NaN spreads by a pixel."""
+
+    maps: DepthMaps
+    size: tuple[int, int]
+    """(height, width)"""
+
+    @property
+    def quantity(self) -> Quantity:
+        """That of the maps."""
+        return self.maps.quantity
+
+    @property
+    def frame_count(self) -> int:
+        """That of the maps."""
+        return self.maps.frame_count
+
+    @property
+    def shots(self) -> Sequence[ShotSpan]:
+        """Those of the maps."""
+        return self.maps.shots
+
+    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
+        """The maps in order, from frame ``start`` on, lazily."""
+        for estimate in self.maps.estimates(start):
+            yield replace(estimate, values=resized(estimate.values, self.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """What maps become once their gauges are known: depth along +z, of all frames in one unit."""
+
+    maps: DepthMaps
+    gauges: Sequence[Gauge]
+    """One for each shot. A shot whose gauge has other units than the run is unknown: two units are never mixed."""
+    units: Units
+
+    @property
+    def quantity(self) -> Quantity:
+        """Depth."""
+        return "depth"
+
+    @property
+    def frame_count(self) -> int:
+        """That of the maps: frames of which no depth is known have a map too, of NaN."""
+        return self.maps.frame_count
+
+    @property
+    def shots(self) -> Sequence[ShotSpan]:
+        """Those of the maps."""
+        return self.maps.shots
+
+    @property
+    def unknown(self) -> Sequence[ShotSpan]:
+        """The shots that are not in the run's units."""
+        return [shot for shot, gauge in zip(self.shots, self.gauges, strict=True) if gauge.units != self.units]
+
+    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
+        """Depth in order, from frame ``start`` on, lazily; NaN where it is not known."""
+        for estimate in self.maps.estimates(start):
+            yield replace(estimate, values=self._depth(estimate))
+
+    def _depth(self, estimate: DepthEstimate) -> DepthMap:
+        gauge = self.gauges[estimate.shot]
+        if gauge.units != self.units:
+            return np.full_like(estimate.values, np.nan)
+        disparity = disparity_of(estimate.values, self.maps.quantity)
+        return depth_from_disparity(disparity, gauge.curve.at(estimate.time))
+
+
+def in_one_unit(maps: DepthMaps, gauges: Sequence[Gauge]) -> Lengths:
+    """Depth in the units of the anchor (of the first shot that has one), else in the maps' own metres.
+
+    Raises:
+        AlignmentError: no shot is in any unit of length.
+    """
+    anchored = [gauge.units for gauge in gauges if gauge.fit is not None]
+    known = [*anchored, *(gauge.units for gauge in gauges if gauge.units != "relative")]
+    if not known:
+        raise AlignmentError(
+            "nothing says how long a metre is in this video: give --first-frame-depth, --metric-depth or --sparse, "
+            "or --anchor none for disparity"
+        )
+    lengths = Lengths(maps, gauges, known[0])
+    for shot in lengths.unknown:
+        logger.warning(
+            "shot %d (frames %d to %d) is not in %s, as the others are: its maps are written as unknown (NaN)",
+            shot.shot,
+            shot.start,
+            shot.start + shot.count - 1,
+            UNIT_NAMES[lengths.units],
+        )
+    return lengths
+
+
+@dataclass(frozen=True, slots=True)
+class DepthRun:
+    """A run of `recon depth` in which everything is settled but the writing."""
+
+    source: Source
+    maps: DepthMaps
+    """What is written: the maps as they are, or ``Lengths``."""
+    origin: Mapping[str, str]
+    """What made the depth: network, hash of its weights, input size; or the folder."""
+
+    @property
+    def summary(self) -> list[tuple[str, str]]:
+        """What a person wants to know of the run."""
+        rows = [("depth", told_origin(self.origin)), ("frames", str(self.maps.frame_count))]
+        if not isinstance(self.maps, Lengths):
+            held = "disparity (inverse depth up to scale and shift)"
+            return [*rows, ("holds", "depth in metres" if self.maps.quantity == "depth" else held)]
+        unknown = sum(shot.count for shot in self.maps.unknown)
+        without = f", unknown for {unknown} frames" if unknown else ""
+        shots = zip(self.maps.shots, self.maps.gauges, strict=True)
+        told = [(f"shot {shot.shot}", _told(gauge)) for shot, gauge in shots if shot not in self.maps.unknown]
+        return [*rows, ("holds", f"depth in {UNIT_NAMES[self.maps.units]}{without}"), *told]
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """What was found out on the way, for the YAML file beside a result."""
+        facts = {"source": dict(self.source.identity), "depth": dict(self.origin), "frames": self.maps.frame_count}
+        facts |= {"quantity": self.maps.quantity, "units": units_of(self.maps)}
+        if not isinstance(self.maps, Lengths):
+            return facts
+        unknown = self.maps.unknown
+        shots = zip(self.maps.shots, self.maps.gauges, strict=True)
+        return facts | {"shots": [None if shot in unknown else _facts(shot, gauge) for shot, gauge in shots]}
+
+
+def _told(gauge: Gauge) -> str:
+    if gauge.fit is None:
+        return gauge.origin
+    return f"{gauge.origin}, +- {gauge.fit.length_sigma:.1%}, {gauge.fit.inlier_ratio:.0%} of {gauge.fit.count} agree"
+
+
+def _facts(shot: ShotSpan, gauge: Gauge) -> dict[str, object]:
+    curve, fit = gauge.curve, gauge.fit
+    facts: dict[str, object] = {"first_frame": shot.start, "frames": shot.count}
+    facts |= {"units": gauge.units, "origin": gauge.origin}
+    facts |= {"scale": curve.scale.tolist(), "shift": curve.shift.tolist(), "times": curve.times.tolist()}
+    if fit is not None:
+        facts |= {"sigma": fit.length_sigma, "inlier_ratio": fit.inlier_ratio, "residual_mad": fit.residual_mad}
+        facts |= {"correspondences": fit.count}
+    return facts
+
+
+@contextmanager
+def depth_run(video: Path, output: Path, settings: DepthRunSettings, observer: Observer) -> Iterator[DepthRun]:
+    """Find depth for a video, and metres where they are asked for; the store of depth is kept open meanwhile.
+
+    Raises:
+        ReconError: anything about the input or the options that cannot work, in one line.
+    """
+    source = open_source(video, settings.sampling)
+    metric = asks_for_lengths(settings.anchor)
+    anchor = given_anchor(source, settings) if metric else None  # type: ignore[arg-type]  # until both runs share anchors
+    with depth_maps(source, output, settings, observer) as (maps, origin):
+        if not metric:
+            yield DepthRun(source, maps, origin)
+            return
+        gauges = [gauge_shot(maps, shot, anchor) for shot in maps.shots]
+        yield DepthRun(source, in_one_unit(maps, gauges), origin)
+
+
+def asks_for_lengths(anchor: AnchorSettings) -> bool:
+    """Whether depth is to be in metres (or a map's units): an anchor is asked for, or given and not declined."""
+    given = (anchor.first_frame_depth, anchor.metric_depth, anchor.sparse)
+    return anchor.anchor != "none" and (anchor.anchor != "auto" or any(path is not None for path in given))
+
+
+def units_of(maps: DepthMaps) -> Units:
+    """What the values of maps are measured in."""
+    if isinstance(maps, Lengths):
+        return maps.units
+    return "metres" if maps.quantity == "depth" else "relative"
+
 
 def write_maps(source: Source, maps: DepthMaps, folder: Path, settings: DepthMapSettings, observer: Observer) -> None:
     """Write every map into a folder, which appears whole."""
-    size = next(maps.estimates()).values.shape
+    height, width = next(maps.estimates()).values.shape
     if settings.resolution == "video":
-        size = source.info.height, source.info.width
-    lengths = maps.quantity == "depth"
-    bounds = value_range(maps)
+        height, width = source.info.height, source.info.width
+    bounds = value_range(maps) if settings.format in {"png", "ffv1"} else (0.0, 0.0)
     spec = MapSpec(
         kind=settings.format,
         quantity=maps.quantity,
-        units="metres" if lengths else "relative",
-        size=(size[0], size[1]),
+        units=units_of(maps),
+        size=(height, width),
         value_range=bounds,
         scale=png_scale(maps.quantity, bounds),
     )
+    written = at_size(maps, (height, width))
     with depth_writer(folder, spec) as writer:
-        for estimate in observer.watch(maps.estimates(), "writing", maps.frame_count):
-            writer.write(estimate.index, estimate.time, at_size(estimate.values, size[0], size[1]))
+        for estimate in observer.watch(written.estimates(), "writing", maps.frame_count):
+            writer.write(estimate.index, estimate.time, estimate.values)
+
+
+def at_size(maps: DepthMaps, size: tuple[int, int]) -> DepthMaps:
+    """The maps at (height, width). Of lengths it is the disparity that is resized: planes are even in inverse depth."""
+    if isinstance(maps, Lengths):
+        return replace(maps, maps=Resized(maps.maps, size))
+    return Resized(maps, size)
 
 
 def value_range(maps: DepthMaps) -> tuple[float, float]:
-    """The least and the greatest value of all maps; (0, 0) if nothing is known. A store knows them already."""
+    """The least and the greatest value that 16 bits are to hold; (0, 0) if nothing is known. A store knows its own.
+
+    Of depth that followed from disparity the greatest value may be anything, since what is far differs from infinity by
+    little: there, the range ends where its steps would be coarser than ``COARSEST`` of the nearest depth (the first
+    percentile), or at 65.5 m, whichever is farther.
+    """
     if isinstance(maps, StoredDepth):
         return maps.value_range
     low, high = np.inf, -np.inf
-    for estimate in maps.estimates():
-        low = min(low, float(np.fmin.reduce(estimate.values, axis=None, initial=np.inf)))
-        high = max(high, float(np.fmax.reduce(estimate.values, axis=None, initial=-np.inf)))
-    return (low, high) if low <= high else (0.0, 0.0)
+
+    def seen() -> Iterator[DepthMap]:
+        nonlocal low, high
+        for estimate in maps.estimates():
+            low = min(low, float(np.fmin.reduce(estimate.values, axis=None, initial=np.inf)))
+            high = max(high, float(np.fmax.reduce(estimate.values, axis=None, initial=-np.inf)))
+            yield estimate.values
+
+    near, _far = robust_range(seen())
+    if not low <= high:
+        return 0.0, 0.0
+    return low, min(high, _reach(near, units_of(maps))) if isinstance(maps, Lengths) else high
+
+
+def _reach(near: float, units: Units) -> float:
+    fine = STEPS * COARSEST * near
+    return max(fine, STEPS / 1000) if units == "metres" else fine
 
 
 def write_preview(source: Source, maps: DepthMaps, path: Path, observer: Observer) -> None:
@@ -61,9 +280,9 @@ def write_preview(source: Source, maps: DepthMaps, path: Path, observer: Observe
             video.write(colorize(disparity, far, near), estimate.time)
 
 
-def at_size(values: DepthMap, height: int, width: int) -> DepthMap:
-    """The map at another size, bilinearly (pixel centres at half integers, as everywhere); NaN spreads by a pixel."""
-    if values.shape == (height, width):
+def resized(values: DepthMap, size: tuple[int, int]) -> DepthMap:
+    """The map at (height, width), bilinearly; NaN spreads by a pixel."""
+    if values.shape == size:
         return values
-    resized: DepthMap = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
-    return resized
+    map_: DepthMap = cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return map_
