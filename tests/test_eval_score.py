@@ -23,7 +23,7 @@ from recon.types import Intrinsics, Picture
 
 HEIGHT, WIDTH = 12, 16
 OF_FRAMES = {"abs_rel", "delta1", "rmse", "tae", "tae_other", "boundary_f1", "coverage", "log_scale"}
-OF_FRAMES |= {"metric_abs_rel", "metric_delta1", "metric_rmse", "median_abs_rel", "median_delta1"}
+OF_FRAMES |= {"metric_abs_rel", "metric_delta1", "metric_rmse", "metric_log_scale", "median_abs_rel", "median_delta1"}
 OF_CLIPS = {"wander", "drift", "seam_jump"}
 
 
@@ -140,6 +140,7 @@ def test_perfect_metres_score_perfectly_without_a_fit() -> None:
     true = rooms(np.random.default_rng(0))
     values = scores_of(true, Stack(true).clip()).values
     assert (values["metric_abs_rel"], values["metric_delta1"], values["metric_rmse"]) == (0, 1, 0)
+    assert values["metric_log_scale"] == 0
     assert (values["median_abs_rel"], values["median_delta1"]) == (0, 1)
 
 
@@ -147,6 +148,7 @@ def test_a_tenth_too_far_is_a_tenth_in_metres_and_nothing_after_a_fit() -> None:
     true = rooms(np.random.default_rng(0)) * np.float32(0.9)  # so that 1.1 x is still within 10 m
     values = scores_of(1.1 * true, Stack(true).clip()).values
     assert values["metric_abs_rel"] == pytest.approx(0.1, rel=1e-5)
+    assert values["metric_log_scale"] == pytest.approx(np.log(1.1), rel=1e-5)
     assert values["metric_delta1"] == 1
     assert values["median_abs_rel"] == pytest.approx(0, abs=1e-6)
     assert values["abs_rel"] == pytest.approx(0, abs=1e-6)
@@ -223,7 +225,7 @@ def test_means_are_over_frames_not_pixels() -> None:
 def test_disparity_and_unknown_units_have_no_errors_in_metres() -> None:
     true = rooms(np.random.default_rng(0))
     clip = Stack(true).clip()
-    in_metres = [f"metric_{name}" for name in ("abs_rel", "delta1", "rmse")]
+    in_metres = [f"metric_{name}" for name in ("abs_rel", "delta1", "rmse", "log_scale")]
     relative, unknown = scores_of(1 / true, clip, "disparity").values, scores_of(true, clip, metric=False).values
     assert np.isnan([relative[key] for key in [*in_metres, "median_abs_rel", "median_delta1"]]).all()
     assert np.isnan([unknown[key] for key in in_metres]).all()

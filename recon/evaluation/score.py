@@ -176,6 +176,7 @@ def _values(answer: DepthMap, depth: DepthMap, known: DepthMap, predictions: _Pr
         "boundary_f1": boundary_f1(depth, known),
         "coverage": float(np.mean(np.isfinite(aligned))),
         **{f"metric_{name}": value for name, value in in_metres._asdict().items()},
+        "metric_log_scale": log_scale(np.where(raw > 0, raw, np.float32(nan)), true) if metric else nan,
         "median_abs_rel": to_median.abs_rel,
         "median_delta1": to_median.delta1,
         "log_scale": log_scale(aligned, true),
