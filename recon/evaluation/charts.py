@@ -1,11 +1,11 @@
-"""Curves over the frames of a clip, as SVG to stand in a page: plain text, no library, a fixed size however long."""
+"""Curves over frames or seconds, as SVG to stand in a page: plain text, no library, a fixed size however long."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from math import ceil, floor, inf, isfinite, log10
-from typing import Final
+from typing import Final, Literal
 
 COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#b5569b", "#56b4e9", "#c98a00")
 """Told apart with any colour vision (after Okabe and Ito, 2008). From the seventh curve on they are dashed."""
@@ -24,10 +24,12 @@ class Series:
     """One curve."""
 
     label: str
-    frames: Sequence[int]
-    """Numbers of frames, increasing."""
+    frames: Sequence[int] | Sequence[float]
+    """Numbers of frames, or seconds; increasing."""
     values: Sequence[float]
     """One for each; NaN is a gap."""
+    spread: Sequence[float] | None = None
+    """How far the values may be off, either way: drawn as a band."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,22 @@ class _Axis:
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 
 
-def line_chart(series: Sequence[Series], title: str, unit: str, *, seams: Collection[int] = ()) -> str:
-    """Curves over frame numbers: axes with round numbers, gaps where a value is unknown, thin lines at seams.
+def line_chart(
+    series: Sequence[Series],
+    title: str,
+    unit: str,
+    *,
+    seams: Collection[int] | Collection[float] = (),
+    along: Literal["frame", "s"] = "frame",
+) -> str:
+    """Curves over frame numbers or seconds: round numbers, gaps where a value is unknown, thin lines at seams.
 
     Args:
         series: the curves; with more than one, a legend names them.
         title: what stands above.
         unit: of the values, or which way is better; stands behind the title.
-        seams: frames at which windows meet.
+        seams: where windows meet.
+        along: what the curves run along.
 
     Returns:
         An ``svg`` element; all texts in it are escaped.
@@ -62,16 +72,15 @@ def line_chart(series: Sequence[Series], title: str, unit: str, *, seams: Collec
     parts = [
         f'<svg class="chart" viewBox="0 0 {_WIDTH:g} {height:g}" role="img" aria-label="{escape(title)}">',
         f'<text x="0" y="15">{heading}</text>',
-        *_plot(series, seams),
+        *_plot(series, seams, along),
         *_legend(rows),
         "</svg>",
     ]
     return "\n".join(parts)
 
 
-def _plot(series: Sequence[Series], seams: Collection[int]) -> Iterator[str]:
-    points = [list(_known(each)) for each in series]
-    flat = [point for each in points for point in each]
+def _plot(series: Sequence[Series], seams: Collection[int] | Collection[float], along: str) -> Iterator[str]:
+    flat = [point for each in series for point in (*_known(each), *_band(each))]
     if not flat:
         yield f'<text class="dim" x="{_LEFT:g}" y="{_TOP + _PLOT / 2:g}">no values</text>'
         return
@@ -79,12 +88,13 @@ def _plot(series: Sequence[Series], seams: Collection[int]) -> Iterator[str]:
     ticks = _ticks(min(value for _, value in flat), max(value for _, value in flat))
     across = _Axis(first, max(last, first + 1.0), _LEFT, _WIDTH - _RIGHT)
     up = _Axis(ticks[0], ticks[-1], _TOP + _PLOT, _TOP)
-    yield from _grid(across, up, ticks)
+    yield from _grid(across, up, ticks, along)
     inside = [across.at(float(frame)) for frame in sorted(seams) if first <= frame <= last]
     if inside:
         lines = "".join(f"M{x:.1f} {_TOP:g}v{_PLOT:g}" for x in inside)
         yield f'<path d="{lines}" fill="none" stroke="currentColor" opacity="0.3" stroke-dasharray="2 3"/>'
     for number, each in enumerate(series):
+        yield from _shade(number, [(across.at(x), up.at(y)) for x, y in _band(each)])
         yield _curve(number, each, across, up)
 
 
@@ -92,21 +102,38 @@ def _known(series: Series) -> Iterator[tuple[float, float]]:
     return ((float(frame), value) for frame, value in zip(series.frames, series.values, strict=True) if isfinite(value))
 
 
+def _band(series: Series) -> list[tuple[float, float]]:
+    """Around what is known: the upper bounds forwards, the lower ones backwards."""
+    if series.spread is None:
+        return []
+    rows = list(zip(series.frames, series.values, series.spread, strict=True))
+    known = [(float(x), value, spread) for x, value, spread in rows if isfinite(value) and isfinite(spread)]
+    return [*((x, y + spread) for x, y, spread in known), *((x, y - spread) for x, y, spread in reversed(known))]
+
+
 # --- axes --------------------------------------------------------------------------------------------------------
 
 
-def _grid(across: _Axis, up: _Axis, ticks: Sequence[float]) -> Iterator[str]:
+def _grid(across: _Axis, up: _Axis, ticks: Sequence[float], along: str) -> Iterator[str]:
     lines = "".join(f"M{_LEFT:g} {up.at(tick):.1f}H{_WIDTH - _RIGHT:g}" for tick in ticks)
     yield f'<path d="{lines}" fill="none" stroke="currentColor" opacity="0.18"/>'
     digits = _digits(ticks[1] - ticks[0])
     for tick in ticks:
-        text = f"{tick:z.{digits}f}" if abs(tick) < 1e6 else f"{tick:.3g}"
+        text = f"{tick:z.{digits}f}" if abs(tick) < 1e6 and digits < 6 else f"{tick:.3g}"
         yield f'<text class="dim" x="{_LEFT - 6:g}" y="{up.at(tick) + 4:.1f}" text-anchor="end">{text}</text>'
     base = _TOP + _PLOT + 18
-    frames = [round(tick) for tick in _ticks(across.low, across.high, 6) if across.low <= round(tick) <= across.high]
-    for frame in dict.fromkeys(frames):
-        yield f'<text class="dim" x="{across.at(float(frame)):.1f}" y="{base:g}" text-anchor="middle">{frame}</text>'
-    yield f'<text class="dim" x="0" y="{base:g}">frame</text>'
+    for text in _places(across, whole=along == "frame"):
+        yield f'<text class="dim" x="{across.at(float(text)):.1f}" y="{base:g}" text-anchor="middle">{text}</text>'
+    yield f'<text class="dim" x="0" y="{base:g}">{along}</text>'
+
+
+def _places(across: _Axis, *, whole: bool) -> Iterator[str]:
+    """Round numbers along the axis; whole ones only, where it counts."""
+    ticks = _ticks(across.low, across.high, 6)
+    digits = 0 if whole else _digits(ticks[1] - ticks[0])
+    yield from dict.fromkeys(
+        f"{tick:z.{digits}f}" for tick in ticks if across.low <= round(tick, digits) <= across.high
+    )
 
 
 def _ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -133,6 +160,13 @@ def _curve(number: int, series: Series, across: _Axis, up: _Axis) -> str:
     runs = (list(run) for known, run in groupby(_thinned(series), lambda point: isfinite(point[1])) if known)
     path = "".join(_run([(across.at(frame), up.at(value)) for frame, value in run]) for run in runs)
     return _line(number, path, 1.6)
+
+
+def _shade(number: int, outline: Sequence[tuple[float, float]]) -> Iterator[str]:
+    """A band in the colour of its curve."""
+    if len(outline) > 2:
+        color = COLORS[number % len(COLORS)]
+        yield f'<path d="{_run(outline)}Z" fill="{color}" opacity="0.18"/>'
 
 
 def _line(number: int, path: str, width: float) -> str:

@@ -86,7 +86,7 @@ def write_page(
     """
     columns = applying(clip.values for clip in evaluation.clips)
     charts = [_charts(clip, (seams or {}).get(clip.name, ())) for clip in evaluation.clips]
-    _render(
+    render(
         "evaluation.html.jinja",
         path,
         evaluation=evaluation,
@@ -103,10 +103,15 @@ def write_comparison_page(evaluations: Sequence[Evaluation], path: Path) -> None
     """Write a page with methods side by side: a table for each data set and protocol, and curves of common clips."""
     tables = [_table(group) for group in compare(evaluations)]
     columns = applying(values for table in tables for values in table.group.values)
-    _render("comparison.html.jinja", path, tables=tables, columns=columns)
+    render("comparison.html.jinja", path, tables=tables, columns=columns)
 
 
-def _render(template: str, path: Path, **names: object) -> None:
+def render(template: str, path: Path, **names: object) -> None:
+    """Write a page from a template of this package; whatever the names hold is escaped.
+
+    Raises:
+        jinja2.UndefinedError: the template wants a name that is not given.
+    """
     environment = Environment(
         loader=PackageLoader("recon.evaluation"),
         autoescape=True,

@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 AHEAD = 4
 """Frames that are decoded before they are asked for."""
+TOGETHER = "frames together"
+"""What the number of frames that the network saw together is called, where it is told what made the depth."""
 
 
 class Observer(Protocol):
@@ -114,7 +116,8 @@ def depth_maps(
     where = store_folder(output, settings.store, key)
     with DepthStore.open(where, key, network.quantity, fresh=settings.store.fresh) as store:
         predict(source, store, partial(in_shots, cut_threshold=cut_threshold), run, observer)
-        yield store, network.identity
+        together = 1 if depth.mode == "streaming" else network.window
+        yield store, {**network.identity, TOGETHER: str(together)}
 
 
 def told_origin(origin: Mapping[str, str]) -> str:

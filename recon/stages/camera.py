@@ -13,6 +13,8 @@ ASSUMED_FOV = 60.0
 """Degrees along the longer side of the picture: a phone's main camera while it films (26 mm equivalent, cropped)."""
 
 
+_ASSUMED = "assumed"
+"""Where a camera comes from that nobody knows."""
 OFF_CENTRE = 0.1
 """Part of a side by which a principal point may be off the middle before a run asks whether it is the right one."""
 
@@ -27,6 +29,11 @@ class Camera:
     """Where the numbers come from, for the report: "--fov", "MoGe, 8 frames", "assumed" ..."""
     fov_spread: float | None
     """Median absolute deviation of the measured field of view, degrees; None if it was given or assumed."""
+
+    @property
+    def assumed(self) -> bool:
+        """Whether nothing at all is known of it."""
+        return self.origin == _ASSUMED
 
 
 Source = Callable[[], Camera | None]
@@ -85,4 +92,4 @@ def assumed(width: int, height: int) -> Camera:
     )
     along_longer = Intrinsics.from_fov(ASSUMED_FOV, max(width, height), min(width, height))
     focal = along_longer.fx
-    return Camera(Intrinsics(focal, focal, width / 2, height / 2, width, height), "assumed", None)
+    return Camera(Intrinsics(focal, focal, width / 2, height / 2, width, height), _ASSUMED, None)
