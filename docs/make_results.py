@@ -6,24 +6,16 @@ DATA holds the samples of the data sets as folders (their names are below), RECO
 WORK is for predictions and reports: a second call goes on where the first one stopped.
 """
 
-import argparse
-import os
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from recon import __version__
+from commands import ROOT, WEIGHTS, Work, folders, machine, write_page
+
 from recon.evaluation.measures import Evaluation
 from recon.evaluation.report import read_json, tables
-from recon.files import whole_file
 
-ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "results.md"
 
 
@@ -57,8 +49,6 @@ NETWORKS: Final = (
     ("depth-anything-v2-s at 280", ("--model", "depth-anything-v2-s", "--input-size", "280")),
 )
 """Row and options of what runs inside recon."""
-
-WEIGHTS: Final = Path(os.environ.get("RECON_WEIGHTS", "weights")).resolve()
 
 PEERS: Final = (
     (
@@ -95,27 +85,8 @@ What the columns mean, and how the two protocols differ: [evaluation.md](evaluat
 """
 
 
-class Work:
-    """Runs commands, and keeps them for the page."""
-
-    def __init__(self, data: Path, folder: Path) -> None:
-        self.data, self.folder = data.resolve(), folder.resolve()
-        self.commands: list[str] = []
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def run(self, *command: str | Path, makes: Path | None = None) -> None:
-        """One command, unless what it ``makes`` is there; it stands on the page with DATA and WORK for the folders."""
-        words = [str(word) for word in command]
-        told = " ".join(shlex.quote(word) for word in words)
-        for folder, name in ((self.data, "DATA"), (self.folder, "WORK"), (WEIGHTS, "WEIGHTS")):
-            told = told.replace(str(folder), name)
-        self.commands.append(told)
-        if makes is not None and makes.exists():
-            return
-        print(told, flush=True)
-        programs = {"recon": [sys.executable, "-m", "recon_cli"], "python": [sys.executable]}
-        program = programs[words[0]]
-        subprocess.run([*program, *words[1:]], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)  # noqa: S603 - our own
+class Results(Work):
+    """Methods, and the samples on which they are scored."""
 
     def depth(self, sample: Sample, protocol: str) -> list[Evaluation]:
         """Every method on a sample."""
@@ -147,18 +118,9 @@ class Work:
         return read_json(report / "report.json")
 
 
-def machine() -> str:
-    """What it was measured on."""
-    return f"recon {__version__}, Python {platform.python_version()}, torch {version('torch')}, on a CPU."
-
-
 def main() -> None:
     """Run everything and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the samples")
-    parser.add_argument("work", type=Path, help="folder for predictions and reports")
-    given = parser.parse_args()
-    work = Work(given.data, given.work)
+    work = Results(folders(__doc__ or ""))
     lines = [HEAD.format(machine=machine())]
     for sample in SAMPLES:
         lines += [f"## {sample.title}", "", tables(work.depth(sample, "corrected"))]
@@ -167,9 +129,7 @@ def main() -> None:
     for sample, true, model, title in PATHS:
         row = tables([work.path(sample, true, model)])
         lines += [f"## A camera path by structure from motion, {title}", "", row]
-    lines += ["## The commands", "", "```sh", *dict.fromkeys(work.commands), "```", ""]
-    with whole_file(PAGE) as partial:
-        partial.write_text("\n".join(lines), encoding="utf-8")
+    write_page(PAGE, [*lines, *work.listing])
 
 
 if __name__ == "__main__":
