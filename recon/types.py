@@ -244,7 +244,7 @@ class SparsePoints:
     points: Float64[np.ndarray, "n 3"]
     """Positions in the map's world and the map's units."""
     times: Float64[np.ndarray, " m"]
-    """For each observation: time of the picture, seconds."""
+    """For each observation: time of the picture, seconds, in order."""
     point: Int64[np.ndarray, " m"]
     """For each observation: row of ``points``."""
     position: Float64[np.ndarray, "m 2"]
@@ -257,6 +257,7 @@ class SparsePoints:
         _require(self.points.ndim == 2 and self.points.shape[1] == 3, "points must be (n, 3)")
         _require(len(self.point) == len(self.depth) == count, "one row for each observation")
         _require(self.position.shape == (count, 2), "position must be (m, 2)")
+        _require(bool((np.diff(self.times) >= 0).all()), "observations must be in the order of time")
         _freeze(self, points=self.points, times=self.times, point=self.point, position=self.position, depth=self.depth)
 
 
@@ -274,11 +275,16 @@ class Correspondences:
     """Time of the picture, seconds."""
     left_out: int = 0
     """Further places that the anchor knows: outside the picture, beside edges, or without disparity."""
+    block: Int64[np.ndarray, " n"] | None = None
+    """Places of one number are neighbours and err together; None: each for itself."""
 
     def __post_init__(self) -> None:
         same = self.disparity.shape == self.inverse_depth.shape == self.weight.shape
         _require(same, "one disparity, one inverse depth and one weight for each place")
         _freeze(self, disparity=self.disparity, inverse_depth=self.inverse_depth, weight=self.weight)
+        if self.block is not None:
+            _require(self.block.shape == self.weight.shape, "one block for each place")
+            _freeze(self, block=self.block)
 
 
 @dataclass(frozen=True, slots=True)

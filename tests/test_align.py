@@ -1,6 +1,7 @@
 """Alignment: from anchors to scale and shift, from disparity to depth, and the gauge where there is no anchor."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from strategies import depth_maps, seeds
 
 from recon.errors import AlignmentError
-from recon.fitting import MAX_ROWS
-from recon.stages.align import depth_from_disparity, fit_shot, relative_gauge, to_depth
+from recon.fitting import Line
+from recon.stages.align import ROWS_OF_A_PICTURE, collected, depth_from_disparity, fit_shot, relative_gauge, to_depth
 from recon.types import Correspondences, DisparityFrame, Frame
 
 TINY = float(np.finfo(np.float32).tiny)
@@ -31,32 +32,41 @@ def disparity_frame(disparity: np.ndarray, index: int = 0) -> DisparityFrame:
 @given(seed=seeds, frames=st.integers(1, 20), outliers=st.sampled_from([0.0, 0.3]))
 def test_a_shot_is_fitted_over_all_its_frames(seed: int, frames: int, outliers: float) -> None:
     random = np.random.default_rng(seed)
-    fit = fit_shot(seen(random, 200, index / 30, outliers) for index in range(frames))
-    assert abs(fit.scale - 2) < 5 * fit.scale_sigma
-    assert abs(fit.shift - 0.1) < 5 * fit.shift_sigma
+    fit = fit_shot([seen(random, 200, index / 30, outliers) for index in range(frames)])
+    deviation = np.stack([fit.smooth.scale - 2, fit.smooth.shift - 0.1])
+    assert (np.abs(deviation) < 5 * np.sqrt(np.einsum("kii->ik", fit.smooth.covariance))).all()
     assert fit.inlier_ratio == pytest.approx(1 - outliers, abs=0.05)
-    assert fit.count == 200 * frames
+    assert (fit.count, len(fit.smooth.times)) == (200 * frames, frames)
 
 
-def test_more_places_than_fit_are_thinned_evenly() -> None:
-    """Later frames count as much as early ones: half of the frames say 2, the other half 2.2."""
+@given(seed=seeds, frames=st.integers(1, 5), outliers=st.sampled_from([0.0, 0.3]))
+def test_least_squares_is_one_line_through_all_whatever_they_are(seed: int, frames: int, outliers: float) -> None:
+    """The published method: numpy's polynomial of degree 1, weights and outliers and all."""
+    random = np.random.default_rng(seed)
+    places = [seen(random, 50, index / 30, outliers) for index in range(frames)]
+    places = [replace(each, weight=random.uniform(0.1, 2, 50)) for each in places]
+    x, y, weight = (
+        np.concatenate([getattr(each, name) for each in places]) for name in ("disparity", "inverse_depth", "weight")
+    )
+    fit = fit_shot(places, robust=False)
+    np.testing.assert_allclose(fit.smooth.at(7.0), np.polyfit(x, y, 1, w=np.sqrt(weight)), rtol=1e-9)
+    assert fit.own is fit.smooth
+    assert (fit.count, fit.inlier_ratio) == (50 * frames, 1.0)
 
-    def frames() -> Iterator[Correspondences]:
-        random = np.random.default_rng(0)
-        for index in range(60):
-            exact = seen(random, 20_000)
-            factor = 1.0 if index < 30 else 1.1
-            yield Correspondences(exact.disparity, exact.inverse_depth * factor, exact.weight, 0.0)
 
-    fit = fit_shot(frames())
-    assert fit.scale == pytest.approx(2.1, abs=0.01)
-    assert fit.count <= 2 * MAX_ROWS
+def test_of_a_picture_no_more_places_take_part_than_need_to() -> None:
+    """Evenly spread: where the upper half says 2 and the lower half says 2.2, the line lies between."""
+    exact = seen(np.random.default_rng(0), 100_000)
+    factor = np.where(np.arange(100_000) < 50_000, 1.0, 1.1)
+    fit = fit_shot(collected([replace(exact, inverse_depth=exact.inverse_depth * factor)]))
+    assert fit.smooth.scale[0] == pytest.approx(2.1, abs=0.02)
+    assert fit.count == ROWS_OF_A_PICTURE
 
 
 def test_weights_reach_the_fit() -> None:
     one, other = seen(np.random.default_rng(0), 300), seen(np.random.default_rng(1), 300)
     ignored = Correspondences(other.disparity, other.inverse_depth * 3, np.zeros(300), 0.0)
-    assert fit_shot([one, ignored]).scale == fit_shot([one]).scale
+    assert fit_shot([one, ignored]).smooth.at(0.0) == fit_shot([one]).smooth.at(0.0)
 
 
 @pytest.mark.parametrize("frames", [[], [seen(np.random.default_rng(0), 0)], [seen(np.random.default_rng(0), 2)]])
@@ -70,7 +80,7 @@ def test_anchors_that_do_not_suffice_are_told_with_counts_and_a_way_out(frames: 
 def test_depth_is_the_inverse_of_the_line(data: st.DataObject, scale: float, shift: float) -> None:
     depth = data.draw(depth_maps(7, 5))
     disparity = ((1 / depth.astype(float) - shift) / scale).astype(np.float32)
-    found = depth_from_disparity(disparity, scale, shift)
+    found = depth_from_disparity(disparity, Line(scale, shift))
     # float32 knows 1 / z to 6e-8 of the larger of s * d and t.
     loose = 1e-6 * (1 + np.abs(shift) * depth.astype(float))
     known = np.isfinite(depth) & np.isfinite(found)
@@ -80,12 +90,12 @@ def test_depth_is_the_inverse_of_the_line(data: st.DataObject, scale: float, shi
 
 def test_beyond_infinity_nothing_is_known() -> None:
     disparity = np.array([[0.0, 0.05, 0.1, 0.2, np.nan, -1.0]], np.float32)
-    frame = next(to_depth([disparity_frame(disparity)], 1.0, -0.1))
+    frame = next(to_depth([disparity_frame(disparity)], lambda _time: Line(1.0, -0.1)))
     np.testing.assert_allclose(frame.depth, [[np.nan, np.nan, np.nan, 10, np.nan, np.nan]], rtol=1e-6)
 
 
 def test_what_is_all_but_infinite_is_not_infinite() -> None:
-    depth = depth_from_disparity(np.array([[TINY / 2, TINY * 2]], np.float32), 1.0, 0.0)
+    depth = depth_from_disparity(np.array([[TINY / 2, TINY * 2]], np.float32), Line(1.0, 0.0))
     assert np.isnan(depth[0, 0])
     assert np.isfinite(depth[0, 1])
 
@@ -98,7 +108,7 @@ def test_frames_are_converted_lazily_and_in_order() -> None:
             pulled.append(index)
             yield disparity_frame(np.ones((2, 3), np.float32), index)
 
-    depths = to_depth(frames(), 2.0, 0.0)
+    depths = to_depth(frames(), lambda _time: Line(2.0, 0.0))
     assert pulled == []
     first = next(depths)
     assert (pulled, first.frame.index) == ([0], 0)
@@ -114,7 +124,7 @@ def test_without_an_anchor_the_middle_is_one_and_the_far_end_is_bounded(
 ) -> None:
     values = unit * (low + spread * np.random.default_rng(seed).random((60, 80)))
     scale, shift = relative_gauge([values.astype(np.float32)])
-    depth = depth_from_disparity(values.astype(np.float32), scale, shift)
+    depth = depth_from_disparity(values.astype(np.float32), Line(scale, shift))
     near, middle, far = np.percentile(depth, [2, 50, 98])
     assert shift >= 0
     assert middle == pytest.approx(1, rel=1e-3)

@@ -220,12 +220,30 @@ class TestMetric:
         assert record.levelno == logging.INFO
         assert "moge-2-vits-normal" in record.getMessage()
 
-    def test_moge_insists(self) -> None:
+    @pytest.mark.parametrize(
+        "asked",
+        [{"anchor": "first"}, {"anchor": "frames"}, {"sparse": "/map", "scale_from": "moge"}],
+        ids=lambda asked: " ".join(asked.values()),
+    )
+    def test_who_asks_for_moge_gets_it_or_is_told_how(self, asked: dict[str, str]) -> None:
         pytest.importorskip("moge", reason="needs dlr-moge")
         with pytest.raises(WeightsError, match=r"moge-2-vits-normal \(.*141 MB.*--moge-weights FILE"):
-            choose_metric(AnchorSettings(anchor="moge"), device="cpu")
+            choose_metric(AnchorSettings.model_validate(asked), device="cpu")
 
-    @pytest.mark.parametrize("anchor", ["auto", "moge"])
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"anchor": "first", "first_frame_depth": "/depth.png"},
+            {"anchor": "first", "metric_depth": "/lidar"},
+            {"anchor": "frames", "metric_depth": "/lidar"},
+            {"anchor": "sparse", "sparse": "/map"},
+        ],
+        ids=" ".join,
+    )
+    def test_where_metres_are_given_moge_is_not_insisted_on(self, given: dict[str, str]) -> None:
+        assert choose_metric(AnchorSettings.model_validate(given), device="cpu") is None
+
+    @pytest.mark.parametrize("anchor", ["auto", "first"])
     def test_a_file_that_the_user_names_must_be_there(self, anchor: str) -> None:
         pytest.importorskip("moge", reason="needs dlr-moge")
         settings = AnchorSettings.model_validate({"anchor": anchor, "moge_weights": "/no/model.pt"})
@@ -241,7 +259,7 @@ class TestMetric:
             assert choose_metric(AnchorSettings(), device="cpu") is None
         assert "needs the package" in caplog.text
         with pytest.raises(MissingPackageError):
-            choose_metric(AnchorSettings(anchor="moge"), device="cpu")
+            choose_metric(AnchorSettings(anchor="first"), device="cpu")
 
     @pytest.mark.parametrize(
         ("here", "chosen"),

@@ -19,9 +19,9 @@ from recon.io.store import ShotSpan
 from recon.io.video import open_source
 from recon.models import MetricNetwork
 from recon.pipelines import run as pipeline
+from recon.pipelines.anchors import MetricEye, MetricPictures
 from recon.pipelines.cloud import ContentMaps
 from recon.pipelines.depth import Unobserved
-from recon.pipelines.metres import MetricFirstPicture
 from recon.settings import SamplingSettings
 from recon.stages.letterbox import Content, find_content
 from recon.types import DepthEstimate, Intrinsics, MetricPicture, Picture, Quantity
@@ -258,8 +258,9 @@ class TestInARun:
     def test_the_anchor_says_nothing_of_the_bars_and_rows_stay_in_place(self, clip: Path) -> None:
         network = Camera70()
         whole = self.content.whole_camera(Intrinsics.from_fov(70.0, 320, 120), 180, 320)
-        anchor = MetricFirstPicture(network, open_source(clip, SamplingSettings()), whole, self.content, "MoGe")
-        [seen] = anchor.correspondences(ContentMaps(Rows(), self.content), Rows.shots[0])
+        eye = MetricEye(network, open_source(clip, SamplingSettings()), self.content)
+        anchor = MetricPictures(eye, None, "MoGe")
+        [seen] = anchor.correspondences(ContentMaps(Rows(), self.content), Rows.shots[0], lambda: whole)
         assert network.told == [pytest.approx(70.0)]
         row_of_disparity, row_of_depth = HEIGHT - seen.disparity, 1 / seen.inverse_depth - 1 + 40
         np.testing.assert_allclose(row_of_disparity, row_of_depth, atol=1e-4)

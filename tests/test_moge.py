@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,9 +27,10 @@ from recon.models import moge as module
 from recon.models.choose import choose_metric, choose_network
 from recon.models.moge import Detail, MogeFrames, MogeNetwork, available, field_of_view, generation_of
 from recon.models.video_depth import Execution
+from recon.pipelines.anchors import MetricEye, metric_anchor
 from recon.pipelines.depth import Unobserved
-from recon.pipelines.run import _measured, find_camera, metric_anchor
-from recon.settings import AnchorSettings, NetworkSettings, PointcloudSettings, SamplingSettings
+from recon.pipelines.run import _measured, find_camera
+from recon.settings import AnchorSettings, NetworkSettings, SamplingSettings
 from recon.stages.disparity import infer
 from recon.stages.letterbox import Content
 from recon.types import Frame, Intrinsics, MetricPicture, Picture, ShotFrame
@@ -281,7 +282,7 @@ class TestEveryFrame:
     ) -> None:
         monkeypatch.setenv("RECON_WEIGHTS", str(path.parent))
         network = choose_network(NetworkSettings(model="moge-2-vits-normal", device="cpu", download=False))
-        anchor = choose_metric(AnchorSettings(anchor="moge"), device="cpu", download=False)
+        anchor = choose_metric(AnchorSettings(anchor="frames"), device="cpu", download=False)
         assert anchor is not None
         assert network.identity["sha256"] == anchor.identity["sha256"]
         assert network.quantity == "depth"
@@ -439,20 +440,21 @@ class TestMoge1:
         assert chosen.identity["sha256"] == network.identity["sha256"]
         assert chosen(picture, None).intrinsics.fov_x == pytest.approx(network(picture, None).intrinsics.fov_x, abs=3)
 
-    @pytest.mark.parametrize("anchor", ["auto", "moge"])
     def test_it_anchors_nothing_and_one_line_says_so(
-        self, network: MogeNetwork, tmp_path: Path, caplog: pytest.LogCaptureFixture, anchor: Literal["auto", "moge"]
+        self, network: MogeNetwork, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         source = open_source(write_clip(tmp_path / "film.mp4", ramp(4)), SamplingSettings())
-        settings = PointcloudSettings(anchor=AnchorSettings(anchor=anchor, fov_frames=2))
         pictures = (source.picture(time) for time in (0.0, 0.1))
         measured = partial(_measured, source, lambda: network, Content(), lambda: pictures, Unobserved())
         camera = find_camera(source, None, measured)
         assert camera.origin == "MoGe, median of 2 frames"
-        assert metric_anchor(source, settings, "disparity", lambda: network, camera, Content()) is None
+        eye = MetricEye(network, source, Content())
+        assert metric_anchor(AnchorSettings(), "disparity", lambda: eye) is None
         [record] = caplog.records
         assert record.getMessage().startswith("moge-1: its depth has no unit")
         assert "\n" not in record.getMessage()
+        with pytest.raises(OptionError, match=r"--anchor first: moge-1: its depth has no unit.*MoGe-2"):
+            metric_anchor(AnchorSettings(anchor="first"), "disparity", lambda: eye)
 
 
 class TestNoCamera:

@@ -139,15 +139,15 @@ def choose_metric(
 ) -> MetricNetwork | None:
     """The network for metres that the settings ask for, loaded.
 
-    None where they want none, or leave it open and it cannot be had. MoGe-1 is taken where its file is named; it knows
+    None where they want none, or do not insist and it cannot be had. MoGe-1 is taken where its file is named; it knows
     the camera only (``MetricNetwork.metric``).
 
     Of several MoGe that are found the largest counts. Where none is, ``moge-2-vitl-normal`` is downloaded for CUDA and
     ``moge-2-vits-normal`` otherwise; on a CPU it works with the fewest patches that it was trained on.
 
     Raises:
-        MissingPackageError: ``anchor`` is "moge" and its package is missing.
-        WeightsError: ``anchor`` is "moge" and no weights are found; or the file that is named is not fit.
+        MissingPackageError: they insist (``insists_on_moge``) and its package is missing.
+        WeightsError: they insist and no weights are found; or the file that is named is not fit.
         OptionError: the device is not there.
     """
     if settings.anchor == "none":
@@ -157,12 +157,21 @@ def choose_metric(
         moge.module(2)
         name, path = _moge_weights(settings, place, download=download, on_download=on_download)
     except (MissingPackageError, MissingWeightsError) as error:
-        if settings.anchor == "moge" or settings.moge_weights is not None:
+        if insists_on_moge(settings):
             raise
         log.info("MoGe, which knows metres and fields of view, is not used: %s", error)
         return None
     detail = moge.Detail(resolution_level=0) if place.type == "cpu" else moge.Detail()
     return moge.MogeNetwork.load(path, name=name, device=place, detail=detail)
+
+
+def insists_on_moge(settings: AnchorSettings) -> bool:
+    """Whether a run with these settings cannot do without MoGe, so that it must not be replaced."""
+    wanted = {
+        "first": settings.first_frame_depth is None and settings.metric_depth is None,
+        "frames": settings.metric_depth is None,
+    }
+    return wanted.get(settings.anchor, False) or settings.moge_weights is not None or settings.scale_from == "moge"
 
 
 def _moge_weights(

@@ -17,8 +17,8 @@ from recon.io.store import ShotSpan, StoredDepth
 from recon.io.video import VideoWriter, open_source
 from recon.pipelines.cloud import UNIT_NAMES
 from recon.pipelines.depth import DepthMaps, Observer, depth_maps, told_origin
-from recon.pipelines.metres import Gauge, disparity_of, gauge_shot, probes
-from recon.pipelines.run import given_anchor
+from recon.pipelines.metres import Gauge, disparity_of, probes
+from recon.pipelines.run import measured, read_given
 from recon.settings import AnchorSettings, DepthMapSettings, DepthRunSettings
 from recon.stages.align import depth_from_disparity
 from recon.types import DepthEstimate, DepthMap, Quantity, Units
@@ -172,14 +172,7 @@ def _told(gauge: Gauge) -> str:
 
 
 def _facts(shot: ShotSpan, gauge: Gauge) -> dict[str, object]:
-    curve, fit = gauge.curve, gauge.fit
-    facts: dict[str, object] = {"first_frame": shot.start, "frames": shot.count}
-    facts |= {"units": gauge.units, "origin": gauge.origin}
-    facts |= {"scale": curve.scale.tolist(), "shift": curve.shift.tolist(), "times": curve.times.tolist()}
-    if fit is not None:
-        facts |= {"sigma": fit.length_sigma, "inlier_ratio": fit.inlier_ratio, "residual_mad": fit.residual_mad}
-        facts |= {"correspondences": fit.count}
-    return facts
+    return {"first_frame": shot.start, "frames": shot.count} | gauge.facts
 
 
 @contextmanager
@@ -191,13 +184,13 @@ def depth_run(video: Path, output: Path, settings: DepthRunSettings, observer: O
     """
     source = open_source(video, settings.sampling)
     metric = asks_for_lengths(settings.anchor)
-    anchor = given_anchor(source, settings) if metric else None  # type: ignore[arg-type]  # until both runs share anchors
+    known = read_given(source, settings) if metric else None  # before hours of work, not after
     with depth_maps(source, output, settings, observer) as (maps, origin):
-        if not metric:
+        if known is None:
             yield DepthRun(source, maps, origin)
             return
-        gauges = [gauge_shot(maps, shot, anchor) for shot in maps.shots]
-        yield DepthRun(source, in_one_unit(maps, gauges), origin)
+        found = measured(source, maps, known, settings, observer)
+        yield DepthRun(source, in_one_unit(found.maps, found.gauges), origin)
 
 
 def asks_for_lengths(anchor: AnchorSettings) -> bool:

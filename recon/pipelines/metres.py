@@ -1,30 +1,28 @@
-"""From disparity to lengths: which anchor a shot has, and the scale and shift that follow from it."""
+"""From disparity to lengths: the scale and shift of each shot, from what its anchor knows."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
 from recon.errors import AlignmentError
 from recon.fitting import Line
-from recon.io.source import Source
 from recon.io.store import ShotSpan
-from recon.models import MetricNetwork
 from recon.pipelines.depth import DepthMaps
 from recon.smoothing import DriftFit, LineCurve
-from recon.stages.agreement import Agreement, agreements, thinned
-from recon.stages.align import ROWS_OF_A_PICTURE, fit_shot, relative_gauge
-from recon.stages.anchors import from_depth_map, from_sparse
-from recon.stages.letterbox import Content
-from recon.types import Correspondences, DepthEstimate, DepthMap, Intrinsics, Quantity, SparsePoints, Units
+from recon.stages.agreement import Agreement, agreements
+from recon.stages.align import collected, fit_shot, followed, relative_gauge
+from recon.types import Correspondences, DepthEstimate, DepthMap, Intrinsics, Quantity, Units
 
 logger = logging.getLogger(__name__)
 
 PROBES = 16
 """Maps of a shot that are looked at to choose a gauge, a far limit and a voxel."""
+
+CameraOf = Callable[[], Intrinsics]
+"""Gives the camera of the whole picture; finds it out when it is first asked for."""
 
 
 class Anchor(Protocol):
@@ -45,76 +43,15 @@ class Anchor(Protocol):
         What scatters is then the disparity, and each picture is corrected by its own places.
         """
 
+    @property
+    def unit_sigma(self) -> float:
+        """Relative standard error of its unit itself, common to all pictures: 0 where it is the unit; NaN: unknown."""
+
     def covers(self, shot: ShotSpan) -> bool:
         """Whether it should know anything of this shot."""
 
-    def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
+    def correspondences(self, maps: DepthMaps, shot: ShotSpan, camera: CameraOf) -> Iterator[Correspondences]:
         """Disparities of the shot beside the inverse depths that they should be."""
-
-
-@dataclass(frozen=True, slots=True)
-class GivenFirstDepth:
-    """A metric depth map of the very first frame."""
-
-    depth: DepthMap
-    origin: str
-    units: Units = "metres"
-    consistent: bool = True
-
-    def covers(self, shot: ShotSpan) -> bool:
-        """The first shot."""
-        return shot.start == 0
-
-    def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
-        """The first frame."""
-        first = next(maps.estimates(shot.start))
-        yield from_depth_map(disparity_of(first.values, maps.quantity), self.depth, time=first.time)
-
-
-@dataclass(frozen=True, slots=True)
-class MetricFirstPicture:
-    """What a metric network says of the first picture of each shot."""
-
-    network: MetricNetwork
-    source: Source
-    camera: Intrinsics
-    """Of the whole picture."""
-    content: Content
-    """What the network sees of it: it takes the principal point to be the middle."""
-    origin: str
-    units: Units = "metres"
-    consistent: bool = False
-
-    def covers(self, shot: ShotSpan) -> bool:  # noqa: ARG002 - an Anchor
-        """Every shot has a first picture."""
-        return True
-
-    def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
-        """The first frame of the shot."""
-        first = next(maps.estimates(shot.start))
-        picture = self.source.picture(first.time)
-        inside = self.network(self.content.cropped(picture), self.content.inner_camera(self.camera).fov_x)
-        depth = self.content.padded(inside.depth, *picture.shape[:2])
-        yield from_depth_map(disparity_of(first.values, maps.quantity), depth, time=first.time)
-
-
-@dataclass(frozen=True, slots=True)
-class SlamMap:
-    """Landmarks of a SLAM or SfM map, wherever they were seen."""
-
-    points: SparsePoints
-    units: Units
-    origin: str
-    consistent: bool = True
-
-    def covers(self, shot: ShotSpan) -> bool:  # noqa: ARG002 - an Anchor
-        """Where landmarks were seen is found on the way."""
-        return True
-
-    def correspondences(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[Correspondences]:
-        """Every frame of the shot in which landmarks were seen."""
-        for estimate in islice(maps.estimates(shot.start), shot.count):
-            yield from_sparse(self.points, estimate.time, disparity_of(estimate.values, maps.quantity))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +65,21 @@ class Gauge:
     """How well the numbers are known; None where nothing was fitted."""
     agreements: tuple[Agreement, ...] = ()
     """How anchor and maps get on in each anchored picture."""
+    unit_sigma: float = 0.0
+    """Relative standard error of the anchor's unit itself, which ``fit`` does not know; NaN: unknown."""
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """For a YAML file: no curve, only its middle."""
+        curve, fit = self.curve, self.fit
+        facts: dict[str, object] = {"units": self.units, "origin": self.origin}
+        facts |= {"scale": float(np.median(curve.scale)), "shift": float(np.median(curve.shift))}
+        if fit is None:
+            return facts
+        facts |= {"anchored_frames": len(self.agreements), "correspondences": fit.count}
+        facts |= {"inlier_ratio": fit.inlier_ratio, "residual_mad": fit.residual_mad}
+        facts |= {"drift_per_second": fit.drift, "scatter": fit.scatter}
+        return facts | {"length_sigma": fit.length_sigma, "unit_sigma": self.unit_sigma}
 
 
 def disparity_of(values: DepthMap, quantity: Quantity) -> DepthMap:
@@ -138,39 +90,62 @@ def disparity_of(values: DepthMap, quantity: Quantity) -> DepthMap:
     return inverse
 
 
-def gauge_shot(maps: DepthMaps, shot: ShotSpan, anchor: Anchor | None) -> Gauge:
-    """Scale and shift of one shot: from the anchor, else the maps' own metres, else relative units.
+def gauges(maps: DepthMaps, anchor: Anchor | None, camera: CameraOf, *, robust: bool = True) -> list[Gauge]:
+    """Scale and shift of each shot: from the anchor, else the maps' own metres, else relative units.
+
+    Every shot is settled for itself. One that its anchor does not determine is told, and goes on without.
+
+    Args:
+        maps: of all shots.
+        anchor: None where there is none.
+        camera: is asked only by anchors that need it.
+        robust: False fits one line to each shot by plain least squares.
 
     Raises:
-        AlignmentError: the anchor does not determine them for the first shot.
+        AlignmentError: the anchor does not determine any shot.
     """
-    anchored = None if anchor is None else _anchored(maps, shot, anchor)
-    if anchored is not None:
-        return anchored
+    anchored = {} if anchor is None else _anchored_shots(maps, anchor, camera, robust=robust)
+    return [anchored.get(shot.shot) or _unanchored(maps, shot) for shot in maps.shots]
+
+
+def _anchored_shots(maps: DepthMaps, anchor: Anchor, camera: CameraOf, *, robust: bool) -> dict[int, Gauge]:
+    """Number of the shot -> its gauge, for those that the anchor determines."""
+    found: dict[int, Gauge] = {}
+    reasons: dict[ShotSpan, AlignmentError] = {}
+    for shot in maps.shots:
+        if not anchor.covers(shot):
+            reasons[shot] = AlignmentError(f"{anchor.origin} is of the first shot")
+            continue
+        try:
+            found[shot.shot] = _anchored(maps, shot, anchor, camera, robust=robust)
+        except AlignmentError as error:
+            reasons[shot] = error
+    if not found:
+        first = next(iter(reasons.values()))
+        raise AlignmentError(f"{anchor.origin}: {first}") from first
+    for shot, reason in reasons.items():
+        logger.warning("shot %d (from frame %d) has no anchor: %s", shot.shot, shot.start, reason)
+    return found
+
+
+def _anchored(maps: DepthMaps, shot: ShotSpan, anchor: Anchor, camera: CameraOf, *, robust: bool) -> Gauge:
+    seen = collected(anchor.correspondences(maps, shot, camera))
+    fit = fit_shot(seen, robust=robust, with_shift=maps.quantity == "disparity")
+    curve = followed(fit, *_span(maps, shot)) if anchor.consistent else fit.smooth
+    return Gauge(curve, anchor.units, anchor.origin, fit, agreements(seen, fit), anchor.unit_sigma)
+
+
+def _span(maps: DepthMaps, shot: ShotSpan) -> tuple[float, float, float]:
+    """Times of the first and the last frame of a shot, and the mean time between two."""
+    start, end = (next(maps.estimates(index)).time for index in (shot.start, shot.start + shot.count - 1))
+    return start, end, (end - start) / max(1, shot.count - 1)
+
+
+def _unanchored(maps: DepthMaps, shot: ShotSpan) -> Gauge:
     if maps.quantity == "depth":
         return Gauge(LineCurve.constant(Line(1.0, 0.0)), "metres", "the depth maps' own metres", None)
     line = relative_gauge(probe.values for probe in probes(maps, shot))
     return Gauge(LineCurve.constant(line), "relative", "no anchor", None)
-
-
-def _anchored(maps: DepthMaps, shot: ShotSpan, anchor: Anchor) -> Gauge | None:
-    if not anchor.covers(shot):
-        logger.warning("shot %d (from frame %d) has no anchor: %s is of the first shot", *_place(shot), anchor.origin)
-        return None
-    try:
-        seen = list(thinned(anchor.correspondences(maps, shot), ROWS_OF_A_PICTURE))
-        fit = fit_shot(seen)
-    except AlignmentError as error:
-        if shot.start == 0:
-            raise AlignmentError(f"{anchor.origin}: {error}") from error
-        logger.warning("shot %d (from frame %d) has no anchor: %s", *_place(shot), error)
-        return None
-    curve = fit.own if anchor.consistent else fit.smooth
-    return Gauge(curve, anchor.units, anchor.origin, fit, agreements(seen, fit))
-
-
-def _place(shot: ShotSpan) -> tuple[int, int]:
-    return shot.shot, shot.start
 
 
 def probes(maps: DepthMaps, shot: ShotSpan, count: int = PROBES) -> Iterator[DepthEstimate]:

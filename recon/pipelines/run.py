@@ -10,13 +10,12 @@ from pathlib import Path
 from recon.errors import TrajectoryError
 from recon.io.calibration import read_intrinsics
 from recon.io.cloud import Up, axes_comment, to_axes
-from recon.io.depth import read_depth_map
 from recon.io.source import Source
-from recon.io.sparse import read_sparse
 from recon.io.store import ShotSpan
 from recon.io.trajectory import pose_at, read_trajectory, slam_units
 from recon.io.video import open_source
 from recon.models import MetricNetwork
+from recon.pipelines.anchors import MetricEye, SettingsOfLengths, given_anchor, metric_anchor, units_of
 from recon.pipelines.cloud import (
     UNIT_NAMES,
     ContentMaps,
@@ -33,11 +32,11 @@ from recon.pipelines.cloud import (
     still,
 )
 from recon.pipelines.depth import DepthMaps, Observer, depth_maps, told_origin
-from recon.pipelines.metres import Anchor, Gauge, GivenFirstDepth, MetricFirstPicture, SlamMap, gauge_shot, probes
+from recon.pipelines.metres import Anchor, Gauge, gauges, probes
 from recon.settings import CameraSettings, PointcloudSettings
 from recon.stages.camera import Camera, first_known, from_fov, given
 from recon.stages.letterbox import Content, find_content
-from recon.types import Intrinsics, Picture, Quantity, Units
+from recon.types import Intrinsics, Picture, Units
 
 logger = logging.getLogger(__name__)
 
@@ -148,19 +147,63 @@ def _told(plan: ShotPlan) -> str:
 
 
 def _facts(plan: ShotPlan) -> dict[str, object]:
-    gauge = plan.gauge
-    facts: dict[str, object] = {"units": gauge.units, "origin": gauge.origin}
-    facts |= {
-        "scale": gauge.curve.scale.tolist(),
-        "shift": gauge.curve.shift.tolist(),
-        "times": gauge.curve.times.tolist(),
-    }
-    facts |= {"far": plan.far, "voxel": plan.voxel}
-    facts |= {"median_depth": plan.median_depth, "disagreement": plan.disagreement}
-    if gauge.fit is not None:
-        facts |= {"inlier_ratio": gauge.fit.inlier_ratio, "residual_mad": gauge.fit.residual_mad}
-        facts |= {"correspondences": gauge.fit.count}
-    return facts
+    chosen = {"far": plan.far, "voxel": plan.voxel, "median_depth": plan.median_depth}
+    return plan.gauge.facts | chosen | {"disagreement": plan.disagreement}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is said of camera and lengths, read before hours of work and not after."""
+
+    camera: Camera | None
+    anchor: Anchor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What follows for a video whose depth is there."""
+
+    maps: DepthMaps
+    """NaN in black bars."""
+    content: Content
+    """What lies within black bars; everything, where there are none."""
+    camera: Callable[[], Camera]
+    """Finds the camera when it is first asked for: that may take a network."""
+    gauges: Sequence[Gauge]
+    """One for each shot."""
+
+
+def read_given(source: Source, settings: SettingsOfLengths) -> Given:
+    """Read what is given of camera and lengths.
+
+    Raises:
+        ReconError: a file that is missing, damaged, or does not belong to the source.
+    """
+    return Given(given_camera(source, settings), given_anchor(source, settings))
+
+
+def measured(
+    source: Source, all_maps: DepthMaps, known: Given, settings: SettingsOfLengths, observer: Observer
+) -> Measured:
+    """Black bars, the camera, and the lengths of every shot.
+
+    Raises:
+        ReconError: an anchor that does not determine lengths, or is asked for and not there.
+    """
+    content = find_content(_spread_pictures(source, all_maps, LOOKS))
+    maps = ContentMaps(all_maps, content) if content.bars else all_maps
+    network = cache(partial(_metric_network, settings, observer))
+    pictures = partial(_spread_pictures, source, maps, settings.anchor.fov_frames)
+    view = partial(_measured, source, network, content, pictures, observer)
+    camera = cache(partial(find_camera, source, known.camera, view))
+    anchor = known.anchor or metric_anchor(settings.anchor, maps.quantity, partial(_eye, source, network, content))
+    robust = settings.anchor.fit == "robust"
+    return Measured(maps, content, camera, gauges(maps, anchor, lambda: camera().intrinsics, robust=robust))
+
+
+def _eye(source: Source, metric: Metric, content: Content) -> MetricEye | None:
+    network = metric()
+    return None if network is None else MetricEye(network, source, content)
 
 
 @contextmanager
@@ -173,21 +216,16 @@ def reconstruction(
         ReconError: anything about the input or the options that cannot work, in one line.
     """
     source = open_source(video, settings.sampling)
-    poses = find_poses(source, settings.camera)  # what is given is read before hours of work, not after
-    anchor = given_anchor(source, settings)
-    _require_one_unit(poses, anchor)
-    known_camera = given_camera(source, settings)
-    with depth_maps(source, output, settings, observer) as (all_maps, depth_origin):
-        content = find_content(_spread_pictures(source, all_maps, LOOKS))
-        maps = ContentMaps(all_maps, content) if content.bars else all_maps
-        network = cache(partial(_metric_network, settings, observer))
-        pictures = partial(_spread_pictures, source, maps, settings.anchor.fov_frames)
-        measured = partial(_measured, source, network, content, pictures, observer)
-        camera = find_camera(source, known_camera, measured)
-        anchor = anchor or metric_anchor(source, settings, maps.quantity, network, camera, content)
-        gauges = [gauge_shot(maps, shot, anchor) for shot in maps.shots]
-        plans = _plans(maps, gauges, camera, poses, settings)
-        yield Reconstruction(source, maps, depth_origin, content, camera, plans, poses, settings.clean.edge, observer)
+    poses = find_poses(source, settings.camera)
+    known = read_given(source, settings)
+    _require_one_unit(poses, known.anchor)
+    with depth_maps(source, output, settings, observer) as (maps, depth_origin):
+        found = measured(source, maps, known, settings, observer)
+        camera = found.camera()
+        plans = _plans(found.maps, found.gauges, camera, poses, settings)
+        yield Reconstruction(
+            source, found.maps, depth_origin, found.content, camera, plans, poses, settings.clean.edge, observer
+        )
 
 
 def _plans(
@@ -211,14 +249,14 @@ def _plans(
     return plans
 
 
-def _metric_network(settings: PointcloudSettings, observer: Observer) -> MetricNetwork | None:
+def _metric_network(settings: SettingsOfLengths, observer: Observer) -> MetricNetwork | None:
     from recon.models.choose import choose_metric  # noqa: PLC0415 - torch, only where nothing better is known
 
     depth = settings.depth
     return choose_metric(settings.anchor, device=depth.device, download=depth.download, on_download=observer.download)
 
 
-def given_camera(source: Source, settings: PointcloudSettings) -> Camera | None:
+def given_camera(source: Source, settings: SettingsOfLengths) -> Camera | None:
     """The camera, where somebody says it: a calibration file, --fov, the SfM model, or the video's own focal length."""
     size = source.info.width, source.info.height
     return (
@@ -238,7 +276,7 @@ def _calibrated(path: Path | None, width: int, height: int) -> Camera | None:
     return None if path is None else given(read_intrinsics(path, (height, width)), str(path), width, height)
 
 
-def _calibrated_by_slam(settings: PointcloudSettings, width: int, height: int) -> Camera | None:
+def _calibrated_by_slam(settings: SettingsOfLengths, width: int, height: int) -> Camera | None:
     """The camera of a COLMAP model or transforms.json that was given for its poses or points."""
     for path in (settings.anchor.sparse, settings.camera.trajectory):
         if path is not None and slam_units(path) == "slam":
@@ -270,34 +308,6 @@ def _spread_pictures(source: Source, maps: DepthMaps, count: int) -> Iterator[Pi
     return (source.picture(probe.time) for probe in probes(maps, whole, count))
 
 
-def given_anchor(source: Source, settings: PointcloudSettings) -> Anchor | None:
-    """What the user gives to make the run metric: a map with points, or depth of the first frame."""
-    anchor = settings.anchor
-    if anchor.sparse is not None:
-        points = read_sparse(anchor.sparse, times_by_name=source.times_by_name, rate=settings.camera.trajectory_rate)
-        return SlamMap(points, _units(anchor.sparse, settings.camera), f"sparse points of {anchor.sparse}")
-    if anchor.first_frame_depth is not None:
-        depth = read_depth_map(anchor.first_frame_depth, scale=settings.depth.depth_scale)
-        return GivenFirstDepth(depth, f"first-frame depth {anchor.first_frame_depth.name}")
-    return None
-
-
-def metric_anchor(
-    source: Source, settings: PointcloudSettings, quantity: Quantity, metric: Metric, camera: Camera, content: Content
-) -> Anchor | None:
-    """MoGe, where it is there and knows metres, unless the maps are metric themselves."""
-    if quantity == "depth" and settings.anchor.anchor == "auto":
-        return None
-    network = metric()
-    if network is not None and not network.metric:
-        name = network.identity["name"]
-        logger.warning("%s: its depth has no unit: it tells the field of view only; MoGe-2 would give metres", name)
-        return None
-    if network is not None:
-        return MetricFirstPicture(network, source, camera.intrinsics, content, "MoGe, first frame of the shot")
-    return None
-
-
 def _require_one_unit(poses: Poses, anchor: Anchor | None) -> None:
     """Two units are never mixed: what is given is compared before any work is done.
 
@@ -315,18 +325,12 @@ def find_poses(source: Source, settings: CameraSettings) -> Poses:
         trajectory = read_trajectory(
             settings.trajectory, times_by_name=source.times_by_name, rate=settings.trajectory_rate
         )
-        units = _units(settings.trajectory, settings)
+        units = units_of(settings.trajectory, settings)
         origin = f"{settings.trajectory} ({len(trajectory.times)} poses)"
         return Poses(partial(along, pose_at=partial(pose_at, trajectory)), origin, units, "camera")
     if settings.static:
         return Poses(still, "the camera does not move (--static)", None, "z")
     return Poses(estimated, "estimated from the pictures and their depth", None, "z")
-
-
-def _units(path: Path, settings: CameraSettings) -> Units:
-    if settings.slam_units == "auto":
-        return slam_units(path)
-    return "metres" if settings.slam_units == "metres" else "slam"
 
 
 def _in_units(gauges: Sequence[Gauge], poses: Poses) -> list[Gauge]:

@@ -1,6 +1,8 @@
 """From disparity to depth: 1 / z = scale(t) * disparity + shift(t), where the line may drift along a shot."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -12,54 +14,119 @@ from recon.types import Correspondences, DepthFrame, DepthMap, DisparityFrame
 
 ROWS_OF_A_PICTURE = 2000
 """Places of one picture that take part in a fit: neighbours err alike, and what a picture shares counts once."""
+ROWS_OF_A_SHOT = 2_000_000
+"""Places of one shot that take part, 80 MB: the pictures of an hour have 18 each, where all of them are anchored."""
+_FOLLOWED = 2.5
+"""Frames between two anchored pictures up to which each is given its own line: every one, or every other one."""
 _FAR_OVER_NEAR = 7.0
 """What the depths of a picture without any anchor may span, from the 2nd to the 98th percentile of disparity."""
 _VALUES_FOR_GAUGE = 10_000
 """Values of one map that take part in the choice of a gauge."""
 
 
-def fit_shot(correspondences: Iterable[Correspondences], *, robust: bool = True) -> DriftFit:
+def collected(
+    correspondences: Iterable[Correspondences],
+    *,
+    of_a_picture: int = ROWS_OF_A_PICTURE,
+    of_a_shot: int = ROWS_OF_A_SHOT,
+) -> list[Correspondences]:
+    """All pictures of a shot that have places, in bounded memory, however long it is.
+
+    Of one picture no more than ``of_a_picture`` places are kept, evenly spread; and where all of them are more than
+    ``of_a_shot``, half as many of each picture, those before and those to come.
+    """
+    kept: list[Correspondences] = []
+    rows = 0
+    for seen in correspondences:
+        kept.append(_thinned(seen, of_a_picture))
+        rows += len(kept[-1].weight)
+        while rows > of_a_shot and of_a_picture > 1:
+            of_a_picture //= 2
+            kept = [_thinned(each, of_a_picture) for each in kept]
+            rows = sum(len(each.weight) for each in kept)
+    return kept
+
+
+def _thinned(seen: Correspondences, most: int) -> Correspondences:
+    """One place of each of ``most`` equal parts: anywhere within, so that no pattern of the rows is followed."""
+    count = len(seen.weight)
+    if count <= most:
+        return seen
+    part = (np.arange(most) + np.random.default_rng(most).random(most)) * (count / most)
+    row = part.astype(np.int64)
+    block = None if seen.block is None else seen.block[row]
+    return replace(
+        seen,
+        disparity=seen.disparity[row],
+        inverse_depth=seen.inverse_depth[row],
+        weight=seen.weight[row],
+        block=block,
+    )
+
+
+def fit_shot(seen: Sequence[Correspondences], *, robust: bool = True, with_shift: bool = True) -> DriftFit:
     """Scale and shift of a shot as smooth functions of time, from all that its anchors say (``recon.smoothing``).
 
-    Memory is bounded: of one picture no more than ``ROWS_OF_A_PICTURE`` places take part, evenly spread.
-
     Args:
-        correspondences: of the pictures of one shot.
+        seen: pictures of one shot (``collected``).
         robust: False is the method of the paper (arXiv 2501.12375, supplement 6): one line by plain least squares.
+        with_shift: False for maps that are depth up to a factor: their inverse is 0 where depth is infinite.
 
     Raises:
         AlignmentError: the anchors do not determine scale and shift.
     """
-    groups = [_group(seen) for seen in correspondences if len(seen.disparity)]
+    groups = [Group(each.time, each.disparity, each.inverse_depth, each.weight, each.block) for each in seen]
     try:
-        return fit_drifting(groups) if robust else _least_squares(groups)
+        used = [group for group in groups if len(group.x)]
+        return fit_drifting(used, with_shift=with_shift) if robust else _least_squares(used, with_shift=with_shift)
     except AlignmentError as error:
         places = sum(len(group.x) for group in groups)
         raise AlignmentError(
             f"{places} anchored places in {len(groups)} frames do not give scale and shift ({error}); an anchor "
-            "must see near and far things: give another --first-frame-depth, a --sparse map with more points, or "
-            "--anchor none for relative units"
+            "must see near and far things: give another --first-frame-depth, more --metric-depth, a --sparse map with "
+            "more points, or --anchor none for relative units"
         ) from error
 
 
-def _group(seen: Correspondences) -> Group:
-    kept = slice(None, None, -(-len(seen.disparity) // ROWS_OF_A_PICTURE))
-    return Group(seen.time, seen.disparity[kept], seen.inverse_depth[kept], seen.weight[kept])
-
-
-def _least_squares(groups: Sequence[Group]) -> DriftFit:
+def _least_squares(groups: Sequence[Group], *, with_shift: bool) -> DriftFit:
     """One line through all rows, each with its weight and none left out."""
     if not groups:
         raise AlignmentError("no rows to fit")
     x, y, weight = (np.concatenate(column) for column in zip(*((g.x, g.y, g.weight) for g in groups), strict=True))
-    line = solve_affine(x, y, weight)
+    line = solve_affine(x, y, weight) if with_shift else Line(float((weight * x * y).sum() / (weight * x * x).sum()), 0)
     if not line.scale > 0:
         raise AlignmentError(f"the scale is {line.scale:.3g}, but it must be positive")
     residual = y - line.scale * x - line.shift
     curve = LineCurve.constant(line)
-    unknown = float("nan")
-    return DriftFit(
-        curve, curve, unknown, unknown, np.ones(len(groups)), 1.0, float(np.median(np.abs(residual))), len(x)
+    mad = float(np.median(np.abs(residual)))
+    return DriftFit(curve, curve, math.nan, math.nan, np.ones(len(groups)), 1.0, mad, len(x))
+
+
+def followed(fit: DriftFit, start: float, end: float, period: float) -> LineCurve:
+    """The line to use where the anchor is consistent, so that it is the disparity that scatters: where it can be known.
+
+    A picture's own line holds for that picture alone. Where pictures are anchored one after the other, each gets its
+    own. Where they are rare, those between would be given a mixture of two chance differences, and depth would sway
+    from anchor to anchor. Where pictures differ from the smooth line with variance v, one in n is anchored and lines
+    change linearly in between, v (n - 1) / n times 1.5 (n = 2) or 1.56 (n = 3) is left on average; the smooth line
+    leaves v. So it pays for up to every other picture. Beside a gap and beyond the last anchor the smooth line counts.
+
+    Args:
+        fit: of the shot.
+        start: time of its first frame, seconds.
+        end: time of its last frame.
+        period: between two frames.
+    """
+    times = fit.own.times
+    if len(times) == 1:
+        return fit.smooth
+    close = np.diff(np.concatenate([[start], times, [end]])) <= _FOLLOWED * period
+    own = close[1:] & close[:-1]
+    return LineCurve(
+        times,
+        np.where(own, fit.own.scale, fit.smooth.scale),
+        np.where(own, fit.own.shift, fit.smooth.shift),
+        np.where(own[:, None, None], fit.own.covariance, fit.smooth.covariance),
     )
 
 

@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64
 
 from recon.errors import AlignmentError
 from recon.types import Correspondences, DepthMap, SparsePoints
@@ -10,8 +10,12 @@ from recon.types import Correspondences, DepthMap, SparsePoints
 OtherMap = Float32[np.ndarray, "other_h other_w"]
 """A map of the same picture at a size of its own."""
 
+TOLERANCE = 0.005
+"""Most seconds between a frame and what was seen in it: times of other programs are rounded."""
 _EDGE = 0.05
 """Part of a map's range by which it may change within a neighbourhood. Planes change evenly in inverse depth."""
+_BLOCKS = 8
+"""Squares along each side of a picture, within which depth errs together."""
 _SHAPE = 0.05
 """How far the aspect ratios of two maps of one picture may differ: networks round sizes to their patches."""
 
@@ -38,17 +42,18 @@ def from_depth_map(disparity: DepthMap, depth: OtherMap, *, time: float) -> Corr
     both = np.isfinite(d) & np.isfinite(z)
     count = int(np.count_nonzero(both))
     left_out = int(np.count_nonzero(np.isfinite(_at_centres(inverse, size)))) - count
-    return Correspondences(d[both].astype(float), z[both].astype(float), np.ones(count), time, left_out)
+    block = _blocks(size)[both]
+    return Correspondences(d[both].astype(float), z[both].astype(float), np.ones(count), time, left_out, block)
 
 
-def from_sparse(points: SparsePoints, time: float, disparity: DepthMap, *, tolerance: float = 0.005) -> Correspondences:
-    """Landmarks of a map seen in the picture at ``time``; none where none was seen within ``tolerance`` seconds.
+def from_sparse(points: SparsePoints, time: float, disparity: DepthMap) -> Correspondences:
+    """Landmarks of a map seen in the picture at ``time``; none where none was seen within ``TOLERANCE`` seconds.
 
     The disparity is that of the pixel in which the landmark was observed; observations outside the picture, beside
     edges of the disparity and where it is unknown or exactly 0 are left out.
     """
     height, width = disparity.shape
-    seen = np.abs(points.times - time) <= tolerance
+    seen = slice(*np.searchsorted(points.times, [time - TOLERANCE, time + TOLERANCE]))
     column, row = np.floor(points.position[seen] * (width, height)).astype(np.int64).T
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     known = _without_edges(np.where(disparity == 0, np.float32(np.nan), disparity), disparity.shape)
@@ -56,7 +61,7 @@ def from_sparse(points: SparsePoints, time: float, disparity: DepthMap, *, toler
     inverse = 1 / points.depth[seen][inside]
     kept = np.isfinite(d)
     count = int(np.count_nonzero(kept))
-    return Correspondences(d[kept], inverse[kept], np.ones(count), time, int(np.count_nonzero(seen)) - count)
+    return Correspondences(d[kept], inverse[kept], np.ones(count), time, len(inside) - count)
 
 
 def _require_same_picture(disparity: DepthMap, depth: OtherMap) -> None:
@@ -66,6 +71,13 @@ def _require_same_picture(disparity: DepthMap, depth: OtherMap) -> None:
             f"the anchor's depth map is {other_w} x {other_h}, but the picture has the shape of {w} x {h}: "
             "give the depth of the whole picture"
         )
+
+
+def _blocks(size: tuple[int, int]) -> Int64[np.ndarray, "other_h other_w"]:
+    """Numbers of the squares of a chessboard, at each pixel of a map of ``size``."""
+    row, column = (np.arange(count) * _BLOCKS // count for count in size)
+    blocks: Int64[np.ndarray, "other_h other_w"] = row[:, None] * _BLOCKS + column
+    return blocks
 
 
 def _inverse(depth: DepthMap) -> DepthMap:
