@@ -9,7 +9,7 @@ every anchor makes metres of the same maps.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import expm1, isfinite, nan
+from math import expm1, hypot, isfinite, nan
 from pathlib import Path
 from typing import Final
 
@@ -182,7 +182,7 @@ def _stated(maps: Path) -> tuple[float, str]:
     facts = yaml.safe_load(maps.with_name(f"{maps.name}.yaml").read_text(encoding="utf-8"))["provenance"]
     if facts["units"] != "metres":
         raise ValueError(f"{maps}: is in {facts['units']}, not in metres")
-    sigmas = [shot["sigma"] for shot in facts["shots"] if shot is not None]
+    sigmas = [hypot(shot["length_sigma"], shot["unit_sigma"]) for shot in facts["shots"] if shot is not None]
     return max(sigmas, default=nan), str(facts.get("trust", ""))
 
 

@@ -235,7 +235,7 @@ def test_what_stands_beside_repeats_the_run(
     (shot,) = told["shots"]  # type: ignore[misc]
     assert (told["quantity"], told["units"], told["frames"]) == ("depth", "metres", FRAMES)
     assert {"facts": list(told), "shot": list(shot)} == snapshot
-    assert 0 < shot["sigma"] < 0.01
+    assert 0 <= shot["length_sigma"] < 0.01
     assert shot["inlier_ratio"] > 0.9
     assert depth(film, tmp_path / "b", "--config", str(tmp_path / "a.yaml")) == 0
     for one, other in zip(written(tmp_path / "a"), written(tmp_path / "b"), strict=True):
