@@ -62,7 +62,7 @@ PEERS: Final = (
 
 PATHS: Final = (
     ("7scenes_redkitchen_a", "frames", "sfm_colmap_bin", "7-Scenes: every third frame"),
-    ("tartanair_hospital_a", "poses_c2w_opencv.txt", "sfm_colmap_txt", "TartanAir: every second frame"),
+    ("hololens_dvmvs_a", "poses.txt", "sfm_colmap_txt", "HoloLens: every frame"),
 )
 """Camera paths by structure from motion: sample, its true poses, the model."""
 

@@ -123,10 +123,10 @@ def test_what_is_scored_is_neither_inferred_nor_scored_again(
 ) -> None:
     assert evaluate(data, tmp_path / "out", "--clip", "posed") == 0
     once, first = network.decodes, (tmp_path / "out" / "clips" / "posed.json").read_bytes()
-    assert evaluate(data, tmp_path / "out", "--clip", "posed", "--cloud-threshold", "0.1") == 0
+    assert evaluate(data, tmp_path / "out", "--clip", "posed", "--cloud-threshold", "0.1", "--overwrite") == 0
     assert network.decodes == once  # other rules need no network
     assert (tmp_path / "out" / "clips" / "posed.json").read_bytes() != first
-    assert evaluate(data, tmp_path / "out", "--clip", "posed") == 0
+    assert evaluate(data, tmp_path / "out", "--clip", "posed", "--overwrite") == 0
     assert (tmp_path / "out" / "clips" / "posed.json").read_bytes() == first
 
     monkeypatch.setattr("recon.pipelines.evaluate.score_clip", lambda *_args, **_kwargs: pytest.fail("scored again"))
@@ -215,7 +215,7 @@ def test_a_folder_of_somebody_else_is_left_alone(data: Path, tmp_path: Path, cap
     ("words", "says"),
     [
         (["eval", "kiti", "."], "kiti: no such data set"),
-        (["eval", "folder"], "give the root folder of the data set"),
+        (["eval", "folder"], "give its root folder (or the true file)"),
         (["eval", "folder", "nowhere"], "nowhere: there is no such folder"),
         (["eval", "cloud", "true.ply"], "--predictions FILE"),
         (["eval", "--compare", "nowhere.json"], "nowhere.json"),
@@ -299,6 +299,59 @@ def test_a_mesh_is_measured_where_its_surface_is(tmp_path: Path) -> None:
         assert values["cloud_accuracy"] == pytest.approx(0.03, abs=0.005)
 
 
+def test_paths_without_times_are_paired_by_name_or_by_order_or_not_at_all(
+    shared: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The pictures of the HoloLens begin at 00003: counted from 1, all poses would be two pictures off (ATE 7.4 cm)."""
+    hololens = shared / "data" / "hololens_dvmvs_a"
+    given = ("--predictions", str(hololens / "sfm_colmap_txt"))
+    assert evaluate(hololens / "poses.txt", tmp_path / "h", *given, data_set="trajectory") == 0
+    assert report(tmp_path / "h").values["ate_scaled"] == pytest.approx(0.018, abs=0.001)
+
+    kitchen = shared / "data" / "7scenes_redkitchen_a"  # every third picture has a pose in the model
+    given = ("--predictions", str(kitchen / "sfm_colmap_bin"))
+    assert evaluate(kitchen / "frames", tmp_path / "k", *given, data_set="trajectory") == 0
+    assert report(tmp_path / "k").values["ate_scaled"] == pytest.approx(0.0174, abs=0.001)
+
+    hospital = shared / "data" / "tartanair_hospital_a"  # half of the pictures, and poses without names
+    given = ("--predictions", str(hospital / "sfm_colmap_txt"))
+    assert evaluate(hospital / "poses_c2w_opencv.txt", tmp_path / "t", *given, data_set="trajectory") == 1
+    assert "nothing says which belong together" in capfd.readouterr().err
+
+
+def test_maps_of_the_wrong_kind_are_noticed(
+    data: Path, views: Views, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Metres, scored as disparity: a negative scale mends them more or less, and nobody would know."""
+    (tmp_path / "maps").mkdir()
+    for number in range(5):
+        np.save(tmp_path / "maps" / f"{number:04d}.npy", views[number][1])
+    given = ("--predictions", str(tmp_path / "maps"))
+    assert evaluate(data / "still", tmp_path / "out", *given) == 0
+    assert "near and far are exchanged" in caplog.text
+    assert report(tmp_path / "out").provenance["method"]["kind"] == "disparity"  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("network")
+def test_frames_without_truth_are_told(views: Views, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clip = write_clip(tmp_path / "clip", views[:5])
+    (clip / "depth" / "0002.npy").unlink()
+    assert evaluate(clip, tmp_path / "out") == 0
+    assert "4 of 5 frames have true depth" in caplog.text
+    assert len(report(tmp_path / "out").clips[0].frames) == 4
+
+
+@pytest.mark.usefixtures("network")
+def test_another_choice_of_frames_does_not_replace_a_report_in_silence(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(data / "still", tmp_path / "out") == 0
+    assert evaluate(data / "still", tmp_path / "out", "--frames", "3") == 2
+    assert "the same method with other settings (rules)" in capfd.readouterr().err
+    assert run(["eval", "--compare", str(tmp_path / "out"), "-o", str(tmp_path / "out")]) == 2
+    assert "holds a report" in capfd.readouterr().err
+
+
 @pytest.mark.shared
 def test_a_right_eye_beside_its_controls(shared: Path, tmp_path: Path) -> None:
     pair = shared / "data" / "middlebury_a" / "trainingQ" / "Motorcycle"
@@ -306,6 +359,9 @@ def test_a_right_eye_beside_its_controls(shared: Path, tmp_path: Path) -> None:
     assert evaluate(pair, tmp_path / "out", *given, data_set="stereo") == 0
     assert report(tmp_path / "out").values["siou"] == 1
     assert "left eye twice" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    half = cv2.resize(cv2.imdecode(np.fromfile(pair / "im1.png", np.uint8), cv2.IMREAD_COLOR), None, fx=0.5, fy=0.5)
+    cv2.imwrite(str(tmp_path / "half.png"), half)
+    assert evaluate(pair, tmp_path / "half", "--predictions", str(tmp_path / "half.png"), data_set="stereo") == 1
 
 
 @pytest.mark.usefixtures("network")

@@ -12,7 +12,7 @@ from recon.errors import OptionError
 from recon.settings import EvaluationRunSettings, EvaluationSettings, NetworkSettings
 from recon_cli.console import terminal
 from recon_cli.options import General, flat, merged
-from recon_cli.outputs import REPORT, claimed_report, record
+from recon_cli.outputs import REPORT, claimed_comparison, claimed_report, record
 
 if TYPE_CHECKING:
     from recon.evaluation.measures import Evaluation
@@ -48,12 +48,14 @@ def evaluate(
         Reports (report.json) to put into one table, instead.
     """
     settings = merged(EvaluationRunSettings, general.config, {"evaluation": evaluation, "depth": depth})
+    if compare and data_set is not None:
+        raise OptionError("--compare puts reports side by side; give it without a data set")
     if compare:
         _compare(compare, output, general)
     elif data_set is None:
         _list(general)
     elif path is None:
-        raise OptionError(f"recon eval {data_set}: give the root folder of the data set, too")
+        raise OptionError(f"recon eval {data_set}: give its root folder (or the true file), too")
     else:
         _score(data_set, path, output, settings, general)
 
@@ -65,7 +67,7 @@ def _score(data_set: str, path: Path, output: Path | None, settings: EvaluationR
         from recon.pipelines.single import SINGLE, evaluate_file
 
         if data_set in SINGLE:
-            rows = evaluate_file(data_set, path, output, settings.evaluation)
+            rows = evaluate_file(data_set, path, output, settings.evaluation, overwrite=general.overwrite)
         else:
             rows = [evaluate_on(data_set, path, output, settings, screen, overwrite=general.overwrite)]
         beside = record(output, settings, {"data set": data_set, "root": str(path), "method": rows[0].method})
@@ -79,7 +81,7 @@ def _compare(reports: Sequence[Path], output: Path | None, general: General) -> 
 
     rows = [read_json(path / REPORT if path.is_dir() else path) for path in reports]
     if output is not None:
-        output = claimed_report(output, overwrite=general.overwrite)
+        output = claimed_comparison(output, overwrite=general.overwrite)
         output.mkdir(exist_ok=True)
         write_comparison(rows, output / "comparison.md")
         write_comparison_page(rows, output / "index.html")

@@ -26,7 +26,9 @@ GROUPS = (
 
 def flat(group: str) -> Parameter:
     """Every field of a section is an option of its own, shown under ``group``."""
-    return Parameter(name="*", negative_iterable=(), group=Group(group, sort_key=GROUPS.index(group) + 1))
+    return Parameter(
+        name="*", negative_iterable=(), consume_multiple=True, group=Group(group, sort_key=GROUPS.index(group) + 1)
+    )
 
 
 @flat("General")
@@ -37,7 +39,7 @@ class General:
     config: Path | None = None
     """YAML file of settings, for example the one beside an earlier result; options given here override it."""
     overwrite: bool = False
-    """Replace an output that recon did not make."""
+    """Replace an output that recon did not make, or the report of something else."""
     verbose: Annotated[bool, Parameter(name=["--verbose", "-v"])] = False
     """Also say what happens inside."""
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"])] = False

@@ -17,6 +17,10 @@ from recon_cli.options import PROVENANCE
 _OURS = re.compile(r"depth\.json|depth\.mkv|depth_\d+\.(npz|png|exr)")
 
 
+_REPORT_BEGINS = re.compile(rb'^\s*\{\s*"format": "recon report"|<meta name="generator" content="recon">')
+_HEADER = 1000
+"""Bytes within which a file says that recon wrote it."""
+
 REPORT = "report.json"
 """The file of a report that others are made from."""
 _REPORT_FILES = {REPORT, "report.md", "comparison.md", "frames.csv", "index.html", "clips", "depth"}
@@ -37,6 +41,8 @@ def claimed_file(output: Path, suffix: str, source: Path, *, overwrite: bool) ->
     if output.is_dir():
         raise OptionError(f"{output}: is a folder; name a file")
     _require_free([output, record_of(output)], source, overwrite=overwrite, ours=_is_record(record_of(output)))
+    for path in reports_of(output):
+        _require_free([path], source, overwrite=overwrite, ours=_is_self_report(path))
     return _in_folder(output)
 
 
@@ -69,6 +75,17 @@ def claimed_report(output: Path, *, overwrite: bool) -> Path:
     return _in_folder(output)
 
 
+def claimed_comparison(output: Path, *, overwrite: bool) -> Path:
+    """The folder of a comparison: never that of a report.
+
+    Raises:
+        OptionError: as for reports, or a report is there.
+    """
+    if (output / REPORT).exists():
+        raise OptionError(f"{output}: holds a report, which a comparison would replace in part; name another folder")
+    return claimed_report(output, overwrite=overwrite)
+
+
 def preview_of(output: Path) -> Path:
     """Where the preview of a folder of maps stands."""
     return output.with_name(f"{output.name}.preview.mp4")
@@ -77,6 +94,11 @@ def preview_of(output: Path) -> Path:
 def record_of(output: Path) -> Path:
     """Where the settings of a result stand."""
     return output.with_name(f"{output.name}.yaml")
+
+
+def reports_of(output: Path) -> tuple[Path, Path]:
+    """Where a run says what its result is worth: JSON and a page."""
+    return output.with_name(f"{output.name}.report.json"), output.with_name(f"{output.name}.report.html")
 
 
 def earlier_clouds(output: Path) -> set[Path]:
@@ -92,6 +114,8 @@ def _require_free(paths: Sequence[Path], source: Path, *, overwrite: bool, ours:
             continue
         if source.exists() and path.samefile(source):
             raise OptionError(f"{path}: is the input; name another output")
+        if path.is_dir():
+            raise OptionError(f"{path}: is a folder, where a file is to be written; name another output")
         if not (overwrite or ours):
             raise OptionError(f"{path}: is there already and was not made by recon; --overwrite replaces it")
 
@@ -108,6 +132,14 @@ def _in_folder(output: Path) -> Path:
 def _is_record(path: Path) -> bool:
     """Whether recon wrote this YAML file."""
     return bool(_provenance(path))
+
+
+def _is_self_report(path: Path) -> bool:
+    """Whether recon wrote this file of ``reports_of``."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _REPORT_BEGINS.search(file.read(_HEADER)) is not None
 
 
 def _provenance(path: Path) -> dict[str, Any]:

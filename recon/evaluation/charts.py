@@ -11,7 +11,7 @@ COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#b5569b", "#56b4e9", "#c98a00
 """Told apart with any colour vision (after Okabe and Ito, 2008). From the seventh curve on they are dashed."""
 
 _WIDTH: Final = 540.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 8.0, 30.0, 26.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 8.0, 30.0, 26.0
 _PLOT: Final = 150.0  # height of the plot, without its words
 _ROW: Final = 18.0  # height of a row of the legend
 _LETTER: Final = 7.0  # width of a letter of the legend, about

@@ -180,7 +180,8 @@ def counted(count: int, noun: str) -> str:
 def extent(clips: Iterable[ClipScores]) -> str:
     """``13 clips with 1430 frames``."""
     lengths = [len(clip.frames) for clip in clips]
-    return f"{counted(len(lengths), 'clip')} with {counted(sum(lengths), 'frame')}"
+    frames = f" with {counted(sum(lengths), 'frame')}" if sum(lengths) else ""
+    return f"{counted(len(lengths), 'clip')}{frames}"
 
 
 def _coverage(group: Sequence[Evaluation], clips: Sequence[CommonClip]) -> str:

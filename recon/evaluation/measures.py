@@ -74,21 +74,27 @@ TABLE: Final[tuple[Measure, ...]] = (
         "Mean step of the log scale where windows meet, less the mean step elsewhere.",
         of="clip",
     ),
-    Measure("cloud_precision", "cloud precision", "higher", "Share of fused points near the true cloud.", of="clip"),
-    Measure("cloud_recall", "cloud recall", "higher", "Share of the true cloud near fused points.", of="clip"),
+    Measure(
+        "cloud_precision",
+        "cloud precision",
+        "higher",
+        "Share of predicted points near a true one; both clouds thinned to half that distance.",
+        of="clip",
+    ),
+    Measure("cloud_recall", "cloud recall", "higher", "Share of true points near a predicted one.", of="clip"),
     Measure("cloud_f1", "cloud F", "higher", "Harmonic mean of the two (Tanks and Temples).", of="clip"),
     Measure(
         "cloud_accuracy",
         "cloud accuracy",
         "lower",
-        "Median distance from fused points to the true cloud, metres.",
+        "Median distance from predicted to true points, metres; at most 1 m counts.",
         of="clip",
     ),
     Measure(
         "cloud_completeness",
         "cloud completeness",
         "lower",
-        "Median distance from the true cloud to fused points, metres.",
+        "Median distance from true to predicted points, metres; at most 1 m counts.",
         of="clip",
     ),
     Measure("ate", "ATE", "lower", "RMSE of the camera's position after rigid alignment, the truth's unit.", of="clip"),
@@ -101,8 +107,17 @@ TABLE: Final[tuple[Measure, ...]] = (
         digits=2,
         of="clip",
     ),
-    Measure("rpe", "RPE", "lower", "RMSE of the motion over one second, the truth's unit.", of="clip"),
-    Measure("rpe_degrees", "RPE degrees", "lower", "RMSE of the turn over one second.", digits=2, of="clip"),
+    Measure(
+        "rpe", "RPE", "lower", "RMSE of the motion over a second (without times: a frame), the truth's unit.", of="clip"
+    ),
+    Measure(
+        "rpe_degrees",
+        "RPE degrees",
+        "lower",
+        "RMSE of the turn over a second (without times: a frame).",
+        digits=2,
+        of="clip",
+    ),
     *(
         Measure(f"{key}{part}", f"{label}{where}", "higher", f"{meaning}, {told}.", digits, of="clip")
         for part, where, told in (

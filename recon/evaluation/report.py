@@ -36,6 +36,7 @@ _WORDS: Final[Mapping[object, float]] = {None: nan, "inf": inf, "-inf": -inf}
 """JSON has no such numbers."""
 _SIGNS: Final = {"lower": "↓", "higher": "↑", "nearer 0": "→0"}
 _RULES: Final[Mapping[str, str]] = {
+    "files": "two files, as they are",
     "corrected": "as published (arXiv 2501.12375, supplement 5), without the defects of the released scripts",
     "vda-released": "as the released scripts of Video Depth Anything compute, their defects included: for comparison "
     "with published numbers only",

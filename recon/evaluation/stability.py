@@ -15,8 +15,8 @@ from jaxtyping import Float, Float64
 from scipy.stats import theilslopes
 
 LEAST_FRAMES = 3
-LEAST_SECONDS = 3.0
-"""Shorter clips have no drift: a minute is not to be told from less than a twentieth."""
+LEAST_SECONDS = 20.0
+"""Shorter clips have no drift: a minute is not to be told from a few seconds."""
 MOST_FRAMES = 1000
 """Frames of which all pairs are looked at; more are thinned evenly."""
 _SECONDS_PER_MINUTE = 60

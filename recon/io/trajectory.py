@@ -20,7 +20,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -30,7 +30,7 @@ from recon.errors import TrajectoryError
 from recon.files import whole_file
 from recon.geometry import rigid
 from recon.io.colmap import find_model, read_images
-from recon.io.naming import times_of_names, times_of_rows
+from recon.io.naming import key_of, times_of_names, times_of_rows
 from recon.types import CameraTrajectory, RigidTransform, Units
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,57 @@ def read_trajectory(path: Path, *, times_by_name: Mapping[str, float], rate: flo
         again = times[1:][np.diff(times) <= 0][0]
         raise TrajectoryError(f"{path}: two poses for the time {again:.6f} s")
     return CameraTrajectory(times, poses.world_from_camera[rows])
+
+
+class Pair(NamedTuple):
+    """Two trajectories of one camera, on one clock."""
+
+    estimated: CameraTrajectory
+    true: CameraTrajectory
+    timed: bool
+    """Whether the clock counts seconds; else it counts pictures."""
+
+
+def read_pair(path: Path, reference: Path) -> Pair:
+    """Two trajectories of one camera, on a clock that both share.
+
+    Times decide where both have them, and the pictures' names where both have those. Else there is no telling which
+    poses belong together, unless there are as many of both: then they go by order.
+
+    Raises:
+        TrajectoryError: unknown format, a bad line, or nothing says which poses belong together.
+    """
+    pair = [_read(each) for each in (path, reference)]
+    if all(poses.times is not None for poses in pair):
+        mine, true = (read_trajectory(each, times_by_name={}, rate=None) for each in (path, reference))
+        return Pair(mine, true, timed=True)
+    if all(poses.names is not None for poses in pair):
+        names = sorted({key_of(name) for poses in pair for name in poses.names or ()})
+        clock = {name: float(number) for number, name in enumerate(names)}
+        return Pair(_by_names(pair[0], clock), _by_names(pair[1], clock), timed=False)
+    counts = [len(poses.world_from_camera) for poses in pair]
+    if counts[0] != counts[1]:
+        raise TrajectoryError(
+            f"{path}: {counts[0]} poses, but {reference} has {counts[1]}, and one of them has neither times nor names: "
+            "nothing says which belong together; give both as TUM (with times)"
+        )
+    mine, true = (CameraTrajectory(np.arange(float(counts[0])), _in_order(poses)) for poses in pair)
+    return Pair(mine, true, timed=False)
+
+
+def _by_names(poses: _Poses, clock: Mapping[str, float]) -> CameraTrajectory:
+    times = np.array([clock[key_of(name)] for name in poses.names or ()])
+    order = np.argsort(times, kind="stable")
+    return CameraTrajectory(times[order], poses.world_from_camera[order])
+
+
+def _in_order(poses: _Poses) -> Float64[np.ndarray, "n 4 4"]:
+    """By time or name, where there are such; else as they stand."""
+    if poses.times is not None:
+        return poses.world_from_camera[np.argsort(poses.times, kind="stable")]
+    if poses.names is not None:
+        return poses.world_from_camera[sorted(range(len(poses.names)), key=(poses.names or []).__getitem__)]
+    return poses.world_from_camera
 
 
 def slam_units(path: Path) -> Units:

@@ -78,10 +78,12 @@ def evaluate_on(
     clips = [replace(clip, frames=clip.frames[: rules.frames]) for clip in whole]
     method = method_of(settings, whole, output / "depth", observer)
     run = _Run(data_set.name, method, rules, output, observer)
+    provenance: dict[str, object] = {"recon": __version__, "method": dict(method.identity), "rules": _facts(rules)}
     if not overwrite:
-        _require_own(run)
+        require_own(output, run.evaluation([], provenance))
+    _warn_of_gaps(clips)
     scores = [_scores(run, clip) for clip in clips]
-    evaluation = run.evaluation(scores, {"recon": __version__, "method": dict(method.identity), "rules": _facts(rules)})
+    evaluation = run.evaluation(scores, provenance)
     write_json(evaluation, output / "report.json")
     write_csv(evaluation, output / "frames.csv")
     write_markdown(evaluation, output / "report.md")
@@ -97,16 +99,37 @@ def told(evaluation: Evaluation) -> list[tuple[str, str]]:
     return [("method", evaluation.method), ("protocol", evaluation.protocol), ("clips", extent)]
 
 
-def _require_own(run: _Run) -> None:
-    """Refuse to replace the report of something else."""
-    file = run.output / "report.json"
-    earlier = read_json(file) if file.exists() else None
-    mine = (run.data_set, run.method.name, run.rules.protocol)
-    if earlier is not None and (earlier.dataset, earlier.method, earlier.protocol) != mine:
-        raise OptionError(
-            f"{run.output}: holds the report of {earlier.method} on {earlier.dataset} ({earlier.protocol}); name "
-            "another folder, or replace it with --overwrite"
-        )
+def require_own(output: Path, mine: Evaluation) -> None:
+    """Refuse to replace the report of something else.
+
+    Raises:
+        OptionError: the folder holds the report of another method, data set, protocol or other settings.
+    """
+    file = output / "report.json"
+    if not file.exists():
+        return
+    earlier = read_json(file)
+    if (earlier.dataset, earlier.method, earlier.protocol) != (mine.dataset, mine.method, mine.protocol):
+        what = f"{earlier.method} on {earlier.dataset} ({earlier.protocol})"
+    elif earlier.provenance != mine.provenance:
+        differing = [key for key, value in mine.provenance.items() if earlier.provenance.get(key) != value]
+        what = f"the same method with other settings ({', '.join(differing)})"
+    else:
+        return
+    raise OptionError(f"{output}: holds the report of {what}; name another folder, or replace it with --overwrite")
+
+
+def _warn_of_gaps(clips: Sequence[TruthClip]) -> None:
+    for clip in clips:
+        known, posed = len(clip.scored), len(clip.cameras)
+        if known < len(clip.frames):
+            logger.warning(
+                "%s: %d of %d frames have true depth; the others are not scored", clip.name, known, len(clip.frames)
+            )
+        if 0 < posed < len(clip.frames):
+            logger.warning(
+                "%s: %d of %d frames have a pose; TAE and clouds are of those", clip.name, posed, len(clip.frames)
+            )
 
 
 def chosen(clips: Sequence[TruthClip], rules: EvaluationSettings) -> list[TruthClip]:
@@ -161,9 +184,25 @@ def _scored(run: _Run, clip: TruthClip, depth: ClipDepth) -> ClipScores:
 
     protocol, seams = PROTOCOLS[run.rules.protocol], run.method.seams(clip)
     scores = score_clip(clip, partial(maps, "scores"), depth.quantity, protocol, seams=seams)
+    _warn_of_fit(scores)
     clouds = predicted_and_true(clip, maps("clouds"), depth.quantity, scores.fits[0], run.rules.cloud_threshold)
     found = {} if clouds is None else cloud_values(*clouds, run.rules.cloud_threshold)
     return replace(scores, values={**scores.values, **found})
+
+
+def _warn_of_fit(scores: ClipScores) -> None:
+    """What least squares does not mind, a person should know."""
+    reversed_ = sum(scale <= 0 for scale, _shift in scores.fits)
+    if reversed_:
+        logger.warning(
+            "%s: the fitted scale is not positive (%.3g): near and far are exchanged, or the maps say the same "
+            "everywhere; is --prediction-kind right?",
+            scores.name,
+            min(scale for scale, _shift in scores.fits),
+        )
+    silent = sum(frame.values.get("coverage") == 0 for frame in scores.frames)
+    if silent:
+        logger.warning("%s: %d frames have no answer at any pixel that counts", scores.name, silent)
 
 
 def _worst(run: _Run, clips: Sequence[TruthClip], scores: Sequence[ClipScores]) -> list[FramePicture]:

@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from recon.errors import FormatError
 from recon.evaluation.predictions import predictions_of
 from recon.evaluation.truth import ClipSource, TruthClip
 from recon.io.store import SUFFIX, DepthStore
@@ -161,15 +162,23 @@ class GivenMethod:
         return {
             "predictions": self.folder.name,
             "files": listing,
-            "kind": str(self.quantity),
+            "kind": self.quantity or "disparity",
             "scale": f"{self.scale:g}",
         }
 
     @contextmanager
     def depth(self, clip: TruthClip) -> Iterator[ClipDepth]:
         """Find a map for every frame; the folder itself may hold those of an only clip."""
-        whole, only = self.whole[clip.name], len(self.whole) == 1
-        found = predictions_of(whole, self.folder, scale=self.scale, quantity=self.quantity, only=only)
+        find = partial(
+            predictions_of, folder=self.folder, scale=self.scale, quantity=self.quantity, only=len(self.whole) == 1
+        )
+        whole = self.whole[clip.name]
+        try:
+            found = find(whole)
+        except FormatError:
+            if len(clip.frames) == len(whole.frames):
+                raise
+            found = find(clip)  # maps of the frames that --frames takes, and of no more
         yield replace(found, numbers=found.numbers[: len(clip.frames)])
 
     def seams(self, clip: TruthClip) -> frozenset[int]:  # noqa: ARG002 - a Method

@@ -1,6 +1,7 @@
 """Results that are files, against the truth in files: a cloud, a camera path, a right eye. No data set, no network."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import log, nan
 from pathlib import Path
 from typing import Final
@@ -19,14 +20,13 @@ from recon.evaluation.trajectory import absolute_error, relative_error
 from recon.io.depth import read_depth_map
 from recon.io.mesh import read_mesh
 from recon.io.pictures import read_picture
-from recon.io.trajectory import read_trajectory
+from recon.io.trajectory import read_pair
+from recon.pipelines.evaluate import require_own
 from recon.pipelines.true_cloud import VOXELS_WITHIN_THRESHOLD, cloud_values
 from recon.settings import EvaluationSettings
 
 SEED = 0
 """Of the points that are taken from meshes: the same figures every time."""
-NOMINAL_RATE = 30.0
-"""Poses for each second, in formats of trajectories without times."""
 _DISPARITIES: Final = ("disp0GT.pfm", "disp0.pfm")
 
 
@@ -40,7 +40,7 @@ def score_cloud(true: Path, predicted: Path, rules: EvaluationSettings) -> list[
     random = np.random.default_rng(SEED)  # one for both: a mesh and its copy are not to be sampled at the same points
     mine, truth = (thinned(_points(path, random), size) for path in (predicted, true))
     values = cloud_values(mine, truth, rules.cloud_threshold)
-    return [_evaluation("cloud", predicted.stem, true, values)]
+    return [_evaluation(f"cloud at {rules.cloud_threshold:g} m", predicted.stem, true, values)]
 
 
 def _points(path: Path, random: np.random.Generator) -> Points:
@@ -57,9 +57,9 @@ def score_trajectory(true: Path, predicted: Path, rules: EvaluationSettings) -> 
     Raises:
         TrajectoryError: a file cannot be read, or the two have no times in common.
     """
-    mine, truth = (read_trajectory(path, times_by_name={}, rate=NOMINAL_RATE) for path in (predicted, true))
+    mine, truth, timed = read_pair(predicted, true)
     rigid, scaled = (absolute_error(mine, truth, alignment=kind) for kind in ("rigid", "similarity"))
-    motion = relative_error(mine, truth)
+    motion = relative_error(mine, truth, distance=1.0, pace="seconds" if timed else "frames")
     values = {
         "ate": rigid.position.rmse,
         "ate_scaled": scaled.position.rmse,
@@ -86,7 +86,11 @@ def score_stereo(true: Path, predicted: Path, rules: EvaluationSettings) -> list
         raise FormatError(f"{true}: expected im0.png, im1.png and disp0GT.pfm here, as Middlebury lays them out")
     known = read_depth_map(disparity, scale=1.0, quantity="disparity")
     pair = TruePair(read_picture(true / "im0.png"), read_picture(true / "im1.png"), known)
-    scores = scored_with_controls(read_picture(predicted), pair)
+    eye = read_picture(predicted)
+    if eye.shape != pair.right.shape:
+        (height, width), (h, w) = pair.right.shape[:2], eye.shape[:2]
+        raise FormatError(f"{predicted}: {w} x {h}, but the right eye alone is scored, {width} x {height} as im1.png")
+    scores = scored_with_controls(eye, pair)
     rows = {PREDICTED: scores[PREDICTED], **scores}
     names = {PREDICTED: predicted.stem}
     return [_evaluation("stereo", names.get(name, name), true, _values(each)) for name, each in rows.items()]
@@ -100,7 +104,9 @@ SINGLE: Final[Mapping[str, Callable[[Path, Path, EvaluationSettings], list[Evalu
 """What can be scored alone."""
 
 
-def evaluate_file(kind: str, true: Path, output: Path, rules: EvaluationSettings) -> list[Evaluation]:
+def evaluate_file(
+    kind: str, true: Path, output: Path, rules: EvaluationSettings, *, overwrite: bool = False
+) -> list[Evaluation]:
     """Score a file and write the report; the first row is its own, others are controls.
 
     Raises:
@@ -109,6 +115,9 @@ def evaluate_file(kind: str, true: Path, output: Path, rules: EvaluationSettings
     if rules.predictions is None:
         raise OptionError(f"recon eval {kind}: give the {kind} to score with --predictions FILE")
     rows = SINGLE[kind](true, rules.predictions, rules)
+    rows[0] = replace(rows[0], method=rules.method or rows[0].method)
+    if not overwrite:
+        require_own(output, rows[0])
     output.mkdir(parents=True, exist_ok=True)
     write_json(rows[0], output / "report.json")
     write_comparison(rows, output / "report.md")
@@ -118,7 +127,7 @@ def evaluate_file(kind: str, true: Path, output: Path, rules: EvaluationSettings
 
 def _evaluation(kind: str, method: str, true: Path, values: Values) -> Evaluation:
     scores = ClipScores(clip_name(true.stem), values, (), ())
-    return Evaluation(kind, method, "corrected", {"recon": __version__, "truth": true.name}, (scores,))
+    return Evaluation(kind, method, "files", {"recon": __version__, "truth": true.name}, (scores,))
 
 
 def _values(eye: EyeScores) -> Values:
