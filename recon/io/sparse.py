@@ -82,7 +82,9 @@ def observed(
     than 20 % behind all that it sees within 2 px): 7-Scenes, 3772 landmarks in a picture, 4.8 % of them hidden; of
     those called visible .6 %, and .5 % of those that the model says it saw. HoloLens: 896 landmarks, 1.3 %, .7 % and
     .35 %. Of the landmarks that the models saw, 94 and 96 % are kept. With a cloud of the sensor's depth for a map
-    (35 000 points, 2 cm apart), where 7 % are hidden, .01 % of those called visible are.
+    (35 000 points, 2 cm apart), where 7 % are hidden, .01 % of those called visible are. As anchors of a network's
+    disparity (Depth Anything V2 Small, 280 px) bare landmarks are nearly as good as a model's own observations: AbsRel
+    .074 for .070 in 7-Scenes, .058 for .057 with the HoloLens.
 
     Memory grows with the number of times; ask picture by picture (one time each) for a whole video. Times at which the
     trajectory says nothing, or where no landmark is seen, have no observations; that is no error. Of a picture no more
