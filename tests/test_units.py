@@ -88,7 +88,7 @@ def test_the_error_is_the_scatter_however_many_landmarks_there_are() -> None:
 
 def test_unknown_depth_edges_and_other_pictures_say_nothing() -> None:
     depth = slanted(1.0, 6.0)
-    points = joined([landmarks(depth, 0.5), landmarks(depth, 99.0, time=1.0), landmarks(depth, 99.0, time=-0.1)])
+    points = joined([landmarks(depth, 99.0, time=-0.1), landmarks(depth, 0.5), landmarks(depth, 99.0, time=1.0)])
     depth[:, :40] = np.nan
     depth[30:, 60:] = 0.0
     known = np.isfinite(depth) & (depth > 0)
