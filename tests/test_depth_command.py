@@ -17,6 +17,7 @@ from scenes import TrueDisparityNetwork, View, hand_held, rendered, room
 from scipy.spatial.transform import Rotation
 
 from recon.errors import AlignmentError
+from recon.evaluation.report import read_json
 from recon.geometry import inverse, transform, unproject
 from recon.io.depth import DepthFolder, MapFormat
 from recon.io.store import ShotSpan, shot_spans
@@ -240,6 +241,26 @@ def test_what_stands_beside_repeats_the_run(
     assert depth(film, tmp_path / "b", "--config", str(tmp_path / "a.yaml")) == 0
     for one, other in zip(written(tmp_path / "a"), written(tmp_path / "b"), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_slam_units_are_never_taken_for_metres(
+    film: Path, sparse: tuple[str, str], views: list[View], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither by another run, nor by a benchmark: that one scores what a scale and shift make of them."""
+    out, truth = tmp_path / "out", tmp_path / "truth"
+    assert depth(film, out, *sparse) == 0
+    assert DepthFolder(out, scale=1.0).units == "slam"
+    assert depth(film, tmp_path / "again", "--depth", str(out)) == 2
+    assert "these maps are in the units of a SLAM map, not in metres" in capfd.readouterr().err
+    (truth / "depth").mkdir(parents=True)
+    (truth / "rgb").symlink_to(film)
+    for number, (_rgb, true) in enumerate(views):
+        np.save(truth / "depth" / f"{number:03d}.npy", true)
+    given = ("--predictions", str(out), "--prediction-kind", "depth", "-q", "-o", str(tmp_path / "report"))
+    assert run(["eval", "folder", str(truth), *given]) == 0
+    values = read_json(tmp_path / "report" / "report.json").values
+    assert np.isnan(values["metric_abs_rel"])
+    assert values["abs_rel"] < 0.01
 
 
 @pytest.mark.parametrize(

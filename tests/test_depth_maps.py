@@ -404,6 +404,7 @@ def test_what_a_folder_knows_of_its_maps(tmp_path: Path) -> None:
     assert not holds_maps(tmp_path / "empty")
     assert not holds_maps(tmp_path / "a_1.npy"), "no folder"
     folder = DepthFolder(tmp_path, scale=1.0)
+    assert folder.units is None, "nobody says"
     assert (list(folder.names), folder.times) == (["b.2.depth"], None), "those named *.depth.* where there are any"
     stack = DepthFolder(npz_of(tmp_path / "s.npz", depth=maps_of(3), times=np.arange(3) / 2), scale=1.0)
     assert (list(stack.names), stack.times.tolist()) == ([], [0.0, 0.5, 1.0])  # type: ignore[union-attr]
@@ -446,7 +447,7 @@ def test_maps_come_back(tmp_path: Path, kind: MapFormat, quantity: Quantity) -> 
     maps = maps_of(4)
     spec = spec_of(kind, maps, quantity)
     folder = DepthFolder(written(tmp_path / "depth", spec, maps), scale=123.0, quantity=quantity)  # the scale is known
-    assert len(folder) == 4
+    assert (len(folder), folder.units) == (4, spec.units)
     for number, values in enumerate(folder.maps(range(4))):
         np.testing.assert_array_equal(np.isnan(values), np.isnan(maps[number]))
         np.testing.assert_allclose(values, maps[number], rtol=1.2e-7 if step_of(spec) else 0, atol=step_of(spec) / 2)

@@ -91,11 +91,13 @@ def terminal(options: General) -> Iterator[Terminal]:
     console = Console(stderr=True, quiet=options.quiet)
     level = logging.ERROR if options.quiet else logging.DEBUG if options.verbose else logging.INFO
     handler = _handler(console)
+    before = logger.level
     logger.addHandler(handler)
     logger.setLevel(level)
     try:
         yield Terminal(console, options.quiet)
     finally:
+        logger.setLevel(before)
         logger.removeHandler(handler)
 
 

@@ -71,6 +71,11 @@ class Predictions:
         """What they hold."""
         return self.folder.quantity
 
+    @property
+    def metric(self) -> bool:
+        """Whether depth claims to be in metres; only maps that recon wrote in other units deny it."""
+        return self.folder.units in {None, "metres"}
+
     def __len__(self) -> int:
         return len(self.numbers)
 

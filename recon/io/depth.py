@@ -277,7 +277,11 @@ class DepthFolder:
     ) -> None:
         self.path = path
         self.quantity: Quantity = quantity
-        self._row = _open_row(path, Reading(scale, quantity, option, over_names))
+        reading = Reading(scale, quantity, option, over_names)
+        description = _described(path, reading) if path.is_dir() else None
+        self.units: Units | None = None if description is None else description.units
+        """What one unit of depth is, where the maps say so."""
+        self._row = _open_row(path, reading, description)
         if len(self) == 0:
             raise FormatError(f"{path}: there are no depth maps ({', '.join(sorted(_READERS))})")
 
@@ -370,9 +374,8 @@ def nearest_times(known: Float64[np.ndarray, " n"], times: Float64[np.ndarray, "
     return np.searchsorted((known[1:] + known[:-1]) / 2, times)
 
 
-def _open_row(path: Path, reading: Reading) -> _Row:
+def _open_row(path: Path, reading: Reading, description: Description | None) -> _Row:
     if path.is_dir():
-        description = _described(path, reading)
         if description is None:
             return _Files(_map_files(path), reading, None)
         times = np.array([time for _, time in description.frames], np.float64)

@@ -104,6 +104,7 @@ def depth_maps(
     cut_threshold = None if depth.compat == "vda" else settings.shots.cut_threshold
     if depth.depth is not None:
         folder = DepthFolder(depth.depth, scale=depth.depth_scale, quantity=depth.depth_kind)
+        _require_metres(folder)
         every_time = partial(_every_time, source, settings.sampling.picture_rate)
         yield matched_maps(source, folder, cut_threshold, observer, every_time), {"maps": str(depth.depth)}
         return
@@ -118,6 +119,19 @@ def depth_maps(
         predict(source, store, partial(in_shots, cut_threshold=cut_threshold), run, observer)
         together = 1 if depth.mode == "streaming" else network.window
         yield store, {**network.identity, TOGETHER: str(together)}
+
+
+def _require_metres(folder: DepthFolder) -> None:
+    """Lengths in the units of a SLAM map would be taken for metres.
+
+    Raises:
+        OptionError: the maps are in other units, as they say themselves.
+    """
+    if folder.units == "slam":
+        raise OptionError(
+            f"{folder.path}: these maps are in the units of a SLAM map, not in metres: write them anew with "
+            "--scale-from, or give the video and --sparse"
+        )
 
 
 def told_origin(origin: Mapping[str, str]) -> str:

@@ -183,7 +183,7 @@ def _scored(run: _Run, clip: TruthClip, depth: ClipDepth) -> ClipScores:
         return run.observer.watch(depth.maps(), f"{clip.name}: {label}", len(clip.frames))
 
     protocol, seams = PROTOCOLS[run.rules.protocol], run.method.seams(clip)
-    scores = score_clip(clip, partial(maps, "scores"), depth.quantity, protocol, seams=seams)
+    scores = score_clip(clip, partial(maps, "scores"), depth.quantity, protocol, seams=seams, metric=depth.metric)
     _warn_of_fit(scores)
     clouds = predicted_and_true(clip, maps("clouds"), depth.quantity, scores.fits[0], run.rules.cloud_threshold)
     found = {} if clouds is None else cloud_values(*clouds, run.rules.cloud_threshold)

@@ -26,6 +26,10 @@ class ClipDepth(Protocol):
     def quantity(self) -> Quantity:
         """What the maps hold."""
 
+    @property
+    def metric(self) -> bool:
+        """Whether depth claims to be in metres."""
+
     def maps(self) -> Iterator[DepthMap]:
         """All of them in order, one at a time, anew at each call."""
 
@@ -134,6 +138,10 @@ class _Stored:
     @property
     def quantity(self) -> Quantity:
         return self.store.quantity
+
+    @property
+    def metric(self) -> bool:
+        return True
 
     def maps(self) -> Iterator[DepthMap]:
         return (estimate.values for estimate in self.store.estimates())
