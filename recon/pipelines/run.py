@@ -15,7 +15,7 @@ from recon.io.store import ShotSpan
 from recon.io.trajectory import pose_at, read_trajectory, slam_units
 from recon.io.video import open_source
 from recon.models import MetricNetwork
-from recon.pipelines.anchors import MetricEye, SettingsOfLengths, given_anchor, metric_anchor, units_of
+from recon.pipelines.anchors import MetricEye, SlamMap, metric_anchor
 from recon.pipelines.cloud import (
     UNIT_NAMES,
     ContentMaps,
@@ -32,11 +32,13 @@ from recon.pipelines.cloud import (
     still,
 )
 from recon.pipelines.depth import DepthMaps, Observer, depth_maps, told_origin
+from recon.pipelines.given import Scaling, SettingsOfLengths, given_anchor, scaling, slam_map, units_of
 from recon.pipelines.metres import Anchor, Gauge, gauges, probes
+from recon.pipelines.units import MapScale, scaled_trajectory
 from recon.settings import CameraSettings, PointcloudSettings
 from recon.stages.camera import Camera, first_known, from_fov, given
 from recon.stages.letterbox import Content, find_content
-from recon.types import Intrinsics, Picture, Units
+from recon.types import CameraTrajectory, Intrinsics, Picture, Units
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,14 @@ class Poses:
     """Units of the poses; None where they take over those of the depth."""
     up: Up
     """How the world of these poses is turned in files."""
+    trajectory: CameraTrajectory | None = None
+    """What was given."""
+
+    def in_metres(self, scale: MapScale | None) -> "Poses":
+        """The same poses, once the length of their unit is known; those that do not need it stay."""
+        if self.trajectory is None or scale is None or self.units != "slam":
+            return self
+        return _given_poses(scaled_trajectory(self.trajectory, scale), f"{self.origin}, {scale.sentence}", "metres")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,12 @@ class Given:
 
     camera: Camera | None
     anchor: Anchor | None
+    scaling: Scaling | None
+    """Finds the length of the unit of --sparse (and of the poses that belong to it); None leaves it as it is."""
+
+    def units(self, own: Units) -> Units:
+        """What lengths in units of their own will be in."""
+        return "metres" if self.scaling is not None and own == "slam" else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +187,8 @@ class Measured:
     """Finds the camera when it is first asked for: that may take a network."""
     gauges: Sequence[Gauge]
     """One for each shot."""
+    scale: MapScale | None
+    """Of the map that was given with --scale-from."""
 
 
 def read_given(source: Source, settings: SettingsOfLengths) -> Given:
@@ -179,7 +197,11 @@ def read_given(source: Source, settings: SettingsOfLengths) -> Given:
     Raises:
         ReconError: a file that is missing, damaged, or does not belong to the source.
     """
-    return Given(given_camera(source, settings), given_anchor(source, settings))
+    camera, anchor, path = given_camera(source, settings), given_anchor(source, settings), settings.anchor.sparse
+    if settings.anchor.scale_from == "none" or path is None:
+        return Given(camera, anchor, None)
+    slam = anchor if isinstance(anchor, SlamMap) else slam_map(source, settings, path)
+    return Given(camera, anchor, scaling(slam, settings))
 
 
 def measured(
@@ -196,9 +218,13 @@ def measured(
     pictures = partial(_spread_pictures, source, maps, settings.anchor.fov_frames)
     view = partial(_measured, source, network, content, pictures, observer)
     camera = cache(partial(find_camera, source, known.camera, view))
-    anchor = known.anchor or metric_anchor(settings.anchor, maps.quantity, partial(_eye, source, network, content))
-    robust = settings.anchor.fit == "robust"
-    return Measured(maps, content, camera, gauges(maps, anchor, lambda: camera().intrinsics, robust=robust))
+    intrinsics, eye = lambda: camera().intrinsics, partial(_eye, source, network, content)
+    scale = None if known.scaling is None else known.scaling(maps, eye, intrinsics)
+    anchor = known.anchor or metric_anchor(settings.anchor, maps.quantity, eye)
+    if scale is not None and isinstance(anchor, SlamMap):
+        anchor = anchor.in_metres(scale)
+    found = gauges(maps, anchor, intrinsics, robust=settings.anchor.fit == "robust")
+    return Measured(maps, content, camera, found, scale)
 
 
 def _eye(source: Source, metric: Metric, content: Content) -> MetricEye | None:
@@ -218,10 +244,10 @@ def reconstruction(
     source = open_source(video, settings.sampling)
     poses = find_poses(source, settings.camera)
     known = read_given(source, settings)
-    _require_one_unit(poses, known.anchor)
+    _require_one_unit(poses, known)
     with depth_maps(source, output, settings, observer) as (maps, depth_origin):
         found = measured(source, maps, known, settings, observer)
-        camera = found.camera()
+        camera, poses = found.camera(), poses.in_metres(found.scale)
         plans = _plans(found.maps, found.gauges, camera, poses, settings)
         yield Reconstruction(
             source, found.maps, depth_origin, found.content, camera, plans, poses, settings.clean.edge, observer
@@ -234,8 +260,8 @@ def _plans(
     limits = Limits(settings.clean.min_depth, settings.clean.max_depth, settings.fuse.voxel)
     usable = _in_units(gauges, poses)
     plans = [
-        plan_shot(maps, shot, gauge, camera, limits) if gauge in usable else None
-        for shot, gauge in zip(maps.shots, gauges, strict=True)
+        plan_shot(maps, shot, gauge, camera, limits) if in_units else None
+        for shot, gauge, in_units in zip(maps.shots, gauges, usable, strict=True)
     ]
     for shot, plan in zip(maps.shots, plans, strict=True):
         if plan is not None and (plan.disagreement or 0) > DOUBTFUL:
@@ -308,15 +334,21 @@ def _spread_pictures(source: Source, maps: DepthMaps, count: int) -> Iterator[Pi
     return (source.picture(probe.time) for probe in probes(maps, whole, count))
 
 
-def _require_one_unit(poses: Poses, anchor: Anchor | None) -> None:
+def _require_one_unit(poses: Poses, known: Given) -> None:
     """Two units are never mixed: what is given is compared before any work is done.
 
     Raises:
         TrajectoryError: the poses and the anchor have different units.
     """
-    if anchor is not None and poses.units not in {None, anchor.units}:
-        told = f"the poses are in {UNIT_NAMES[poses.units]}, the anchor in {UNIT_NAMES[anchor.units]}"
-        raise TrajectoryError(f"{told}: give both from one source (--slam-units speaks of the poses and of --sparse)")
+    if known.anchor is None or poses.units is None:
+        return
+    of_poses, of_anchor = known.units(poses.units), known.units(known.anchor.units)
+    if of_poses != of_anchor:
+        told = f"the poses are in {UNIT_NAMES[of_poses]}, the anchor in {UNIT_NAMES[of_anchor]}"
+        raise TrajectoryError(
+            f"{told}: give both from one source (--slam-units speaks of the poses and of --sparse), or say with "
+            "--scale-from how long the map's unit is"
+        )
 
 
 def find_poses(source: Source, settings: CameraSettings) -> Poses:
@@ -325,29 +357,33 @@ def find_poses(source: Source, settings: CameraSettings) -> Poses:
         trajectory = read_trajectory(
             settings.trajectory, times_by_name=source.times_by_name, rate=settings.trajectory_rate
         )
-        units = units_of(settings.trajectory, settings)
         origin = f"{settings.trajectory} ({len(trajectory.times)} poses)"
-        return Poses(partial(along, pose_at=partial(pose_at, trajectory)), origin, units, "camera")
+        return _given_poses(trajectory, origin, units_of(settings.trajectory, settings))
     if settings.static:
         return Poses(still, "the camera does not move (--static)", None, "z")
     return Poses(estimated, "estimated from the pictures and their depth", None, "z")
 
 
-def _in_units(gauges: Sequence[Gauge], poses: Poses) -> list[Gauge]:
-    """The shots whose depth has the units of the poses; the others cannot stand in the same world.
+def _given_poses(trajectory: CameraTrajectory, origin: str, units: Units) -> Poses:
+    return Poses(partial(along, pose_at=partial(pose_at, trajectory)), origin, units, "camera", trajectory)
+
+
+def _in_units(gauges: Sequence[Gauge], poses: Poses) -> list[bool]:
+    """Whether the depth of each shot has the units of the poses; the others cannot stand in the same world.
 
     Raises:
         TrajectoryError: there is none.
     """
-    usable = [gauge for gauge in gauges if poses.units in {None, gauge.units}]
-    others = {UNIT_NAMES[gauge.units] for gauge in gauges if gauge not in usable}
-    if others and poses.units is not None:
-        told = f"the poses are in {UNIT_NAMES[poses.units]}, the depth in {' and '.join(sorted(others))}"
-        if not usable:
-            metric = ", or say --slam-units metres if the poses are metric" if poses.units == "slam" else ""
-            raise TrajectoryError(
-                f"{told}: give an anchor in the units of the poses (--first-frame-depth, --sparse or MoGe's weights)"
-                f"{metric}"
-            )
-        logger.warning("%s: %d of %d shots are left out", told, len(gauges) - len(usable), len(gauges))
+    usable = [poses.units in {None, gauge.units} for gauge in gauges]
+    if all(usable) or poses.units is None:
+        return usable
+    others = {UNIT_NAMES[gauge.units] for gauge, in_units in zip(gauges, usable, strict=True) if not in_units}
+    told = f"the poses are in {UNIT_NAMES[poses.units]}, the depth in {' and '.join(sorted(others))}"
+    if not any(usable):
+        metric = ", or say --slam-units metres if the poses are metric" if poses.units == "slam" else ""
+        raise TrajectoryError(
+            f"{told}: give an anchor in the units of the poses (--first-frame-depth, --metric-depth, --sparse or "
+            f"MoGe's weights){metric}"
+        )
+    logger.warning("%s: %d of %d shots are left out", told, usable.count(False), len(gauges))
     return usable
