@@ -44,6 +44,7 @@ _SIGNIFICANT = 3.0
 
 Vector = Float[np.ndarray, " n"]
 Column = Float64[np.ndarray, " n"]
+Blocks = Int64[np.ndarray, " n"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class AffineFit:
     shift: float
     """Units of y."""
     covariance: Float64[np.ndarray, "2 2"]
-    """Of (scale, shift), by the sandwich of Huber: right for rows that are independent, noisier here than there."""
+    """Of (scale, shift), by the sandwich of Huber: right for rows (or blocks of them) that are independent, noisier
+    here than there."""
     inlier_ratio: float
     """Share of the weight that Tukey's biweight did not set to zero."""
     residual_mad: float
@@ -106,18 +108,21 @@ Solver = Callable[[Column, Column, Column], Line]
 """The line of least squares through (x, y, weights)."""
 
 
-def fit_affine(x: Vector, y: Vector, weights: Vector | None = None) -> AffineFit:
+def fit_affine(x: Vector, y: Vector, weights: Vector | None = None, blocks: Blocks | None = None) -> AffineFit:
     """Scale and shift of y ~ scale * x + shift where up to 40 % of the weight may be gross outliers.
 
     Rows with a NaN or an infinity (in x, y or weight) and rows of weight 0 do not exist. A weight is the relative
     inverse variance of a row: only ratios of weights matter, and weight 2 moves the line as the row twice does.
 
+    Rows of one block number err together, as the pixels of one region of a picture do. Blocks leave the line as it is
+    and make its covariance honest: only blocks are taken to be independent (Liang and Zeger 1986).
+
     Raises:
-        AlignmentError: fewer than 3 rows; x (or what is left without the outliers) all but constant; a scale that is
-            not positive, or not by three standard errors: the data do not determine the line.
+        AlignmentError: fewer than 3 rows (or blocks that agree); x (or what is left without the outliers) all but
+            constant; a scale that is not positive, or not by three standard errors: the data do not determine the line.
         ValueError: arrays of different length, or a negative weight.
     """
-    rows = _usable(x, y, weights, least=3)
+    rows = _usable(x, y, weights, blocks, least=3)
     middle_x, middle_y = (float(np.median(values[rows.sample])) for values in (rows.x, rows.y))
     rows = replace(rows, x=rows.x - middle_x, y=rows.y - middle_y)
     fitted = _tukey(rows, _start(rows, middle_x), solve_affine)
@@ -135,17 +140,18 @@ def fit_affine(x: Vector, y: Vector, weights: Vector | None = None) -> AffineFit
     )
 
 
-def fit_scale(x: Vector, y: Vector, weights: Vector | None = None) -> ScaleFit:
+def fit_scale(x: Vector, y: Vector, weights: Vector | None = None, blocks: Blocks | None = None) -> ScaleFit:
     """Scale of y ~ scale * x where up to 40 % of the weight may be gross outliers in y.
 
-    Rows and weights as for ``fit_affine``. The start is the line of least absolute residuals: the median of y / x,
+    Rows, weights and blocks as for ``fit_affine``. The start is the line of least absolute residuals: the median of y / x,
     weighted by abs(x).
 
     Raises:
-        AlignmentError: no usable row, x all zero, or a scale that is not positive by three standard errors.
+        AlignmentError: no usable row, a single block, x all zero, or a scale that is not positive by three standard
+            errors.
         ValueError: arrays of different length, or a negative weight.
     """
-    rows = _usable(x, y, weights, least=1)
+    rows = _usable(x, y, weights, blocks, least=1)
     fitted = _tukey(rows, _scale_start(rows), _solve_scale)
     sigma = _scale_sigma(rows, fitted)
     _require_positive(fitted.line.scale, sigma, rows.count)
@@ -180,6 +186,7 @@ class _Rows:
     x: Column
     y: Column
     weights: Column
+    blocks: Blocks | None
     count: int
     """Rows before thinning."""
     sample: Int64[np.ndarray, " m"]
@@ -190,28 +197,31 @@ class _Rows:
     """Differences of y below this mean nothing."""
 
 
-def _usable(x: Vector, y: Vector, weights: Vector | None, *, least: int) -> _Rows:
+def _usable(x: Vector, y: Vector, weights: Vector | None, blocks: Blocks | None, *, least: int) -> _Rows:
     w = np.ones(len(x)) if weights is None else weights.astype(np.float64)
-    if not len(x) == len(y) == len(w):
-        raise ValueError(f"x, y and weights must have one length, got {len(x)}, {len(y)} and {len(w)}")
+    if not len(x) == len(y) == len(w) == (len(x) if blocks is None else len(blocks)):
+        raise ValueError(f"x, y, weights and blocks must have one length, got {len(x)}, {len(y)} and {len(w)}")
     if (w < 0).any():
         raise ValueError(f"weights must not be negative, the least is {np.nanmin(w):g}")
     kept = np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & (w > 0)
     count = int(np.count_nonzero(kept))
     if count < least:
         raise AlignmentError(f"{count} of {len(x)} values are finite and have weight; a fit needs at least {least}")
-    return _sorted_rows(x[kept].astype(np.float64), y[kept].astype(np.float64), w[kept])
+    x, y, w = (values[kept].astype(np.float64) for values in (x, y, w))
+    return _sorted_rows(x, y, w, None if blocks is None else blocks[kept])
 
 
-def _sorted_rows(x: Column, y: Column, weights: Column) -> _Rows:
-    order = np.lexsort((y, x))
-    x, y, weights, count = x[order], y[order], weights[order] / weights.max(), len(x)
+def _sorted_rows(x: Column, y: Column, weights: Column, blocks: Blocks | None) -> _Rows:
+    order, count = np.lexsort((weights, y, x)), len(x)
+    weights = weights / weights.max()
     if count > MAX_ROWS:
-        thinned = _along_weight(weights, MAX_ROWS)
-        x, y, weights = x[thinned], y[thinned], np.ones(MAX_ROWS)
+        order = order[_along_weight(weights[order], MAX_ROWS)]
+        weights = np.ones(count)
+    x, y, weights = x[order], y[order], weights[order]
     sample = _along_weight(weights, _SAMPLE)
     typical = float(np.median(np.abs(y[sample]))) or float(np.abs(y).max())
-    return _Rows(x, y, weights, count, sample, _median_share(x, y), _RESOLUTION * (typical or 1.0))
+    rounding = _RESOLUTION * (typical or 1.0)
+    return _Rows(x, y, weights, None if blocks is None else blocks[order], count, sample, _median_share(x, y), rounding)
 
 
 def _along_weight(weights: Column, size: int) -> Int64[np.ndarray, " m"]:
@@ -371,11 +381,11 @@ def _affine_covariance(rows: _Rows, fitted: _Fitted, middle_x: float) -> Float64
     mean_x, _ = _means(rows.x, rows.y, robust)
     centred = rows.x - mean_x
     bread = _slack(rows, fitted) * np.array([_dot(robust, centred * centred), robust.sum()])
-    score = robust * fitted.residuals
-    slope = score * centred
+    score = _scores(rows, robust * fitted.residuals)
+    slope = _scores(rows, robust * fitted.residuals * centred)
     cross = _dot(slope, score)
     meat = np.array([[_dot(slope, slope), cross], [cross, _dot(score, score)]])
-    about_mean = meat / np.outer(bread, bread) * _correction(fitted, 2)
+    about_mean = meat / np.outer(bread, bread) * _correction(rows, fitted, 2)
     to_origin = np.array([[1.0, 0.0], [-(mean_x + middle_x), 1.0]])
     covariance: Float64[np.ndarray, "2 2"] = to_origin @ about_mean @ to_origin.T
     return covariance
@@ -384,14 +394,32 @@ def _affine_covariance(rows: _Rows, fitted: _Fitted, middle_x: float) -> Float64
 def _scale_sigma(rows: _Rows, fitted: _Fitted) -> float:
     robust = rows.weights * fitted.tukey
     bread = _slack(rows, fitted) * _dot(robust, rows.x * rows.x)
-    score = robust * fitted.residuals * rows.x
-    return float(np.sqrt(_dot(score, score) * _correction(fitted, 1))) / bread
+    score = _scores(rows, robust * fitted.residuals * rows.x)
+    return float(np.sqrt(_dot(score, score) * _correction(rows, fitted, 1))) / bread
 
 
-def _correction(fitted: _Fitted, parameters: int) -> float:
+def _scores(rows: _Rows, scores: Column) -> Float64[np.ndarray, " b"]:
+    """Of the blocks, if the rows have such: what errs together is added up before it is squared."""
+    if rows.blocks is None:
+        return scores
+    _, block = np.unique(rows.blocks, return_inverse=True)
+    total: Float64[np.ndarray, " b"] = np.bincount(block, scores)
+    return total
+
+
+def _correction(rows: _Rows, fitted: _Fitted, parameters: int) -> float:
     """The factor n / (n - p): residuals are smaller than errors, for the parameters have been fitted to them."""
-    inliers = int(np.count_nonzero(fitted.tukey))
-    return inliers / max(inliers - parameters, 1)
+    inliers = fitted.tukey > 0
+    if rows.blocks is None:
+        count = int(np.count_nonzero(inliers))
+        return count / max(count - parameters, 1)
+    blocks = len(np.unique(rows.blocks[inliers]))
+    if blocks <= parameters:
+        raise AlignmentError(
+            f"the values that agree with each other are of {blocks} of {len(np.unique(rows.blocks))} blocks; a fit "
+            f"needs at least {parameters + 1}"
+        )
+    return blocks / (blocks - parameters)
 
 
 def _require_slope(rows: _Rows, fitted: _Fitted) -> None:

@@ -4,53 +4,61 @@ In recon a group is a picture, x is what a network says and y the inverse depth 
 a row from the line, and each is given its share, so that the uncertainty which comes out can be relied on:
 
 * the row's own, heavy-tailed: Tukey's biweight on the residuals, as in ``recon.fitting``;
-* what all rows of a group share, because a network changes its mind from picture to picture, and a metric network from
-  anchor to anchor. Without it, 100 000 pixels of one picture would outvote 50 landmarks of every other one. It is
-  heavy-tailed too (Student's t, Lange, Little and Taylor 1989): a picture that is off as a whole counts little;
+* the scatter, which all rows of a group have in common: a network changes its mind from picture to picture, and a
+  metric network from anchor to anchor. Without it, 100 000 pixels of one picture would outvote 50 landmarks of every
+  other one. It is heavy-tailed too (Student's t, Lange, Little and Taylor 1989): a picture that is off as a whole
+  counts little;
 * the drift of the line with time, a random walk.
 
-How large the last two are is found by maximum likelihood (a linear mixed model, Laird and Ware 1982), with weak priors
-that decide where there are few groups. Given them, the line is the smoothing spline of all rows, in closed form.
+Given their sizes this is a linear mixed model (Laird and Ware 1982), solved in closed form: the rows of a group come
+down to a quadratic form in its own line, and the groups hang on a chain in time. How large drift and scatter are is
+found by maximum likelihood, with weak priors that decide where there are few groups.
 
-Within, the line is y ~ level * a + scale * b * (x - middle), where the middle is the median of all x, and level and
-scale are those of one line through everything: a and b are near 1, and hardly correlated. Without a shift it is
-y ~ scale * a * x. Shapes: g groups, n rows, p coefficients (2 or 1).
+Everything is told about *one* line through all rows: y = that line + level * a + slope * (x - middle) * b + errors. The
+middle is the median of all x, level and slope are of that line; so a and b are relative changes of the two, near 0 and
+hardly correlated. Without a shift, y = scale * x + scale * x * a + errors. Shapes: n rows, g groups (= times), p
+coefficients, 2 or 1.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, log, nan
+from math import log, nan
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
+from scipy.linalg import cho_solve_banded, cholesky_banded
 from scipy.optimize import minimize
 
 from recon.errors import AlignmentError
 from recon.fitting import Line, fit_affine, fit_scale
 
-_ROUNDS = 12
-"""Rounds in which rows and groups are weighed anew."""
-_SHARES_FOUND_IN = (2, 5, 8)
-"""Rounds in which drift and scatter are found anew."""
+_ROUNDS = 50
+"""Rounds in which rows and groups are weighed anew, at the most; ten are usual."""
+_SETTLED = 0.02
+"""Part of its standard deviation by which no line moves any more."""
 _TUKEY = 4.685
 _SIGMA_FROM_MAD = 1.4826
-_FREEDOM = 4.0
-"""Of Student's t for what a group shares."""
-_DRIFT, _SCATTER = 0.01, 0.02
-"""Priors, as parts of the line: change within a second (tenfold in a hundred), difference of neighbouring groups."""
-_PRIOR_SPREAD = 3.0
-"""Standard deviation of the logarithm of their squares: a factor of 20 either way is nothing unusual."""
-_SMALLEST = 1e-6
-"""Shares below this are none."""
-_RESOLUTION = 1e-12
-"""Relative differences below this are rounding."""
+_FREEDOM = 8.0
+"""Of Student's t for the scatter. With less, a step of the drift is easily taken for a group that is off."""
+_DRIFT, _SCATTER = 0.03, 0.05
+"""Centres of the priors, as parts of the line: its change within a second, and how far a group is from it."""
+_PRIOR_SPREAD = 2.0
+"""Standard deviation of the logarithm of their squares: a factor of e either way. The centres are on the large side
+because the most likely variance is too small where groups are few (Chung et al. 2013)."""
+_SMALLEST = 1e-5
+"""A share below this is none."""
+_INSTANT = 1e-3
+"""Seconds. What lies closer in time drifts as if it were this far apart."""
+_RESOLUTION = 1e-7
+"""Relative differences of y below this are none: those of float32."""
 
+Rows = Float64[np.ndarray, " n"]
+Design = Float64[np.ndarray, "n p"]
 Lines = Float64[np.ndarray, "g p"]
 Matrices = Float64[np.ndarray, "g p p"]
-Design = Float64[np.ndarray, "n p"]
 Times = Float64[np.ndarray, " g"]
+Steps = Float64[np.ndarray, "steps p"]
 Variances = Float64[np.ndarray, " p"]
 
 
@@ -60,12 +68,21 @@ class Group:
 
     time: float
     """Seconds."""
-    x: Float64[np.ndarray, " n"]
-    y: Float64[np.ndarray, " n"]
-    weight: Float64[np.ndarray, " n"]
-    """Relative inverse variance of y."""
+    x: Rows
+    y: Rows
+    weight: Rows
+    """Relative inverse variance of y; a row of weight 0 is no row."""
     block: Int64[np.ndarray, " n"] | None = None
     """Rows of one number err together, as neighbours in a picture do; None: each for itself."""
+
+    def __post_init__(self) -> None:
+        lengths = {len(column) for column in (self.x, self.y, self.weight, self.block) if column is not None}
+        if len(lengths) > 1:
+            raise ValueError(f"a group needs columns of one length, got {sorted(lengths)}")
+        if not np.isfinite(self.time):
+            raise ValueError(f"a group needs a time, got {self.time}")
+        if (self.weight < 0).any():
+            raise ValueError(f"weights must not be negative, the least is {np.nanmin(self.weight):g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +108,8 @@ class LineCurve:
 
     def relative_sigma(self, x: float) -> Float64[np.ndarray, " k"]:
         """Relative standard deviation of y at an x, at each knot; in recon that of inverse depth, and so of lengths."""
-        level = self.scale * x + self.shift
-        sigma: Float64[np.ndarray, " k"] = np.sqrt(np.array([x, 1.0]) @ self.covariance @ np.array([x, 1.0])) / level
+        place = np.array([x, 1.0])
+        sigma: Float64[np.ndarray, " k"] = np.sqrt(place @ self.covariance @ place) / (self.scale * x + self.shift)
         return sigma
 
 
@@ -103,7 +120,8 @@ class DriftFit:
     smooth: LineCurve
     """What the groups have in common; a knot for each of them."""
     own: LineCurve
-    """The line of each group, as far as its rows tell it from the others: for an x that scatters, not for a y."""
+    """The line of each group, as far as its rows tell it from the smooth one: for an x that scatters, not for a y. A
+    group whose rows say that y falls with x has the smooth one."""
     drift: float
     """Random walk of the level: its relative change within a second, one standard deviation."""
     scatter: float
@@ -111,10 +129,11 @@ class DriftFit:
     group_weight: Float64[np.ndarray, " k"]
     """Above 1 for groups that agree well, near 0 for those that are off as a whole."""
     inlier_ratio: float
-    """Share of the rows that Tukey's biweight did not set to zero."""
+    """Share of the weight that Tukey's biweight did not set to zero."""
     residual_mad: float
     """Median absolute residual of all rows from their group's own line, units of y."""
     count: int
+    """Rows with finite values and positive weight."""
     length_sigma: float = nan
     """Relative standard deviation of y at the median of all x, median over the knots: of lengths, in recon."""
 
@@ -122,8 +141,12 @@ class DriftFit:
 def fit_drifting(groups: Sequence[Group], *, with_shift: bool = True) -> DriftFit:
     """Scale and shift as smooth functions of time where up to 40 % of the rows, and some groups, may be gross outliers.
 
-    Groups of one time are one group. A single time gives the line of ``recon.fitting``, which says nothing of drift and
-    scatter (NaN).
+    Groups of one time are one group. A single one gives the line of ``recon.fitting``, which says nothing of drift and
+    scatter (NaN); its covariance is that of independent blocks. With more, what the rows of a group share is scatter,
+    and blocks are not looked at.
+
+    Neither the order of groups and rows nor a common factor of all weights matters. A row of weight 2 is one of half
+    the variance: as good as two rows, but not the same, for two that agree also say how well rows agree.
 
     Args:
         groups: in any order.
@@ -132,93 +155,95 @@ def fit_drifting(groups: Sequence[Group], *, with_shift: bool = True) -> DriftFi
     Raises:
         AlignmentError: all rows together do not determine a line, or its scale is not positive at some time.
     """
-    table = _table(groups)
-    model = _with_shift(table) if with_shift else _scale_alone(table)
-    if len(table.times) == 1:
-        return _constant(table, model)
-    state = _converged(table, model.design)
-    return _drift_fit(table, model, state)
+    rows = _sorted(groups)
+    reference = _affine(rows) if with_shift else _proportional(rows)
+    if len(rows.times) == 1:
+        return _constant(rows, reference)
+    return _drift_fit(rows, reference, *_settled(rows, reference))
 
 
 # ---------------------------------------------------------------------------------------------------------------- rows
 
 
-class _Table(NamedTuple):
-    """All rows, group after group."""
+class _Rows(NamedTuple):
+    """Rows that are finite and have weight, group after group."""
 
     times: Times
     first: Int64[np.ndarray, " g"]
     """Row at which each group begins."""
-    x: Float64[np.ndarray, " n"]
-    y: Float64[np.ndarray, " n"]
-    weight: Float64[np.ndarray, " n"]
+    x: Rows
+    y: Rows
+    weight: Rows
+    block: Int64[np.ndarray, " n"]
 
     @property
     def group(self) -> Int64[np.ndarray, " n"]:
         """Group of each row."""
         return np.repeat(np.arange(len(self.first)), np.diff(self.first, append=len(self.x)))
 
-    def sums(self, values: np.ndarray) -> np.ndarray:
+    def sums(self, values: Rows) -> Times:
         """Sum over the rows of each group."""
-        total: np.ndarray = np.add.reduceat(values, self.first, axis=0)
+        total: Times = np.add.reduceat(values, self.first)
         return total
 
 
-def _table(groups: Sequence[Group]) -> _Table:
-    """The rows that are finite and have weight, sorted by time."""
+def _sorted(groups: Sequence[Group]) -> _Rows:
+    """By value too, so that no order of what comes in changes a bit of what comes out."""
     if not groups:
         raise AlignmentError("no rows to fit")
+    x, y, weight, block, time = _columns(groups)
+    kept = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & np.isfinite(weight) & (weight > 0))
+    if not len(kept):
+        raise AlignmentError(f"none of {len(x)} rows is finite and has weight")
+    order = kept[np.lexsort((weight[kept], y[kept], x[kept], time[kept]))]
+    times, first = np.unique(time[order], return_index=True)
+    weight = weight[order]
+    return _Rows(times, first.astype(np.int64), x[order], y[order], weight / weight.max(), block[order])
+
+
+def _columns(groups: Sequence[Group]) -> tuple[Rows, Rows, Rows, Int64[np.ndarray, " n"], Rows]:
     x, y, weight = (np.concatenate(column) for column in zip(*((g.x, g.y, g.weight) for g in groups), strict=True))
-    time = np.repeat([group.time for group in groups], [len(group.x) for group in groups])
-    kept = np.isfinite(x) & np.isfinite(y) & np.isfinite(weight) & (weight > 0)
-    order = np.lexsort((y[kept], x[kept], time[kept]))
-    x, y, weight, time = (values[kept][order] for values in (x, y, weight, time))
-    times, first = np.unique(time, return_index=True)
-    if not len(times):
-        raise AlignmentError("no row is finite and has weight")
-    return _Table(times, first.astype(np.int64), x, y, weight / weight.max())
+    counts = [len(group.x) for group in groups]
+    each = np.split(-1 - np.arange(len(x)), np.cumsum(counts)[:-1])
+    block = np.concatenate([e if g.block is None else g.block for g, e in zip(groups, each, strict=True)])
+    return x, y, weight, block, np.repeat([group.time for group in groups], counts)
 
 
-class _Model(NamedTuple):
-    """One line through all rows, by which everything else is measured."""
+class _Reference(NamedTuple):
+    """One line through all rows, about which everything is told."""
 
     design: Design
-    """What the line is made of, at each row: y ~ design @ coefficients, and these are all near 1."""
+    """By what y changes with each coefficient, row by row."""
+    rest: Rows
+    """What the line leaves of y."""
     turn: Float64[np.ndarray, "2 p"]
-    """(scale, shift) from coefficients."""
+    """(scale, shift) is the sum of its columns, and changes with the coefficients by it."""
     inlier_ratio: float
     residual_mad: float
     covariance: Float64[np.ndarray, "2 2"]
-    """Of (scale, shift), as if all rows were independent."""
+    """Of (scale, shift), as if all rows (or blocks) were independent."""
 
 
-def _with_shift(table: _Table) -> _Model:
-    fit = fit_affine(table.x, table.y, table.weight)
-    middle = float(np.median(table.x))
+def _affine(rows: _Rows) -> _Reference:
+    fit = fit_affine(rows.x, rows.y, rows.weight, rows.block if len(rows.times) == 1 else None)
+    middle = float(np.median(rows.x))
     level = fit.scale * middle + fit.shift
     if level <= 0:
         raise AlignmentError(f"the fit is {level:g} at the median of all rows: they are not of one sign")
-    design = np.stack([np.full(len(table.x), level), fit.scale * (table.x - middle)], axis=1)
+    slope = fit.scale * (rows.x - middle)
+    design = np.stack([np.full(len(slope), level), slope], axis=1)
     turn = np.array([[0, fit.scale], [level, -fit.scale * middle]])
-    return _Model(design, turn, fit.inlier_ratio, fit.residual_mad, fit.covariance)
+    return _Reference(design, (rows.y - level) - slope, turn, fit.inlier_ratio, fit.residual_mad, fit.covariance)
 
 
-def _scale_alone(table: _Table) -> _Model:
-    fit = fit_scale(table.x, table.y, table.weight)
-    covariance = np.diag([fit.sigma**2, 0])
-    return _Model(
-        fit.scale * table.x[:, None], np.array([[fit.scale], [0.0]]), fit.inlier_ratio, fit.residual_mad, covariance
-    )
+def _proportional(rows: _Rows) -> _Reference:
+    fit = fit_scale(rows.x, rows.y, rows.weight, rows.block if len(rows.times) == 1 else None)
+    line = fit.scale * rows.x
+    turn, covariance = np.array([[fit.scale], [0.0]]), np.diag([fit.sigma**2, 0])
+    return _Reference(line[:, None], rows.y - line, turn, fit.inlier_ratio, fit.residual_mad, covariance)
 
 
-# --------------------------------------------------------------------------------------------------------------- rounds
-
-
-class _Information(NamedTuple):
-    """What the rows of each group say of its own (a, b): a quadratic form."""
-
-    matrix: Matrices
-    vector: Lines
+# -------------------------------------------------------------------------------------------------------------- rounds
 
 
 class _Shares(NamedTuple):
@@ -227,200 +252,299 @@ class _Shares(NamedTuple):
     drift: Variances
     """Within a second."""
     scatter: Variances
-    """Of groups."""
+    """Of groups; divided by the weight of a group, of that one."""
+
+
+class _Belief(NamedTuple):
+    """What is known of the coefficients at each time."""
+
+    mean: Lines
+    covariance: Matrices
 
 
 class _State(NamedTuple):
     """Where the rounds stand."""
 
-    smooth: Lines
-    own: Lines
+    smooth: _Belief
+    own: _Belief
     weight: Times
+    """Of groups."""
     shares: _Shares
 
 
-class _Seen(NamedTuple):
-    """What the rows say, given the lines of their groups."""
+class _Information(NamedTuple):
+    """What the rows of each group say of its own line c: the likelihood is exp(vector c - c matrix c / 2)."""
 
+    matrix: Matrices
+    vector: Lines
+
+
+class _Seen(NamedTuple):
+    """The rows beside the lines of their groups."""
+
+    precision: Rows
+    """Inverse variance of a row, less what Tukey's biweight takes off: 0 for an outlier."""
     information: _Information
     inlier_ratio: float
     residual_mad: float
 
 
-def _converged(table: _Table, design: Design) -> _State:
-    lines = np.ones((len(table.times), design.shape[1]))
-    drift, scatter = (np.full(design.shape[1], prior**2) for prior in (_DRIFT, _SCATTER))
-    state = _State(lines, lines, np.ones(len(lines)), _Shares(drift, scatter))
-    for number in range(_ROUNDS):
-        information = _seen(table, design, state.own).information
-        if number in _SHARES_FOUND_IN:
-            state = state._replace(shares=_most_likely(information, state, table.times))
-        state = _weighed(information, state, table.times)
-    return state
+def _settled(rows: _Rows, reference: _Reference) -> tuple[_State, _Seen]:
+    """Lines, weights and shares in turn, each by the others, until no line moves."""
+    groups, p = len(rows.times), reference.design.shape[1]
+    nothing = _Belief(np.zeros((groups, p)), np.zeros((groups, p, p)))
+    shares = _Shares(np.full(p, _DRIFT**2), np.full(p, _SCATTER**2))
+    state = _State(nothing, nothing, np.ones(groups), shares)
+    seen = _seen(rows, reference, nothing, np.zeros(len(rows.x)))
+    for _ in range(_ROUNDS):
+        before, state = state, _weighed(seen.information, state, rows.times)
+        if _moved(before.smooth, state.smooth) < _SETTLED and _moved(before.own, state.own) < _SETTLED:
+            break
+        seen = _seen(rows, reference, state.own, seen.precision)
+        state = state._replace(shares=_most_likely(seen.information, state, rows.times))
+    return state, seen
+
+
+def _moved(before: _Belief, now: _Belief) -> float:
+    """Largest move, in standard deviations."""
+    sigma = np.sqrt(np.einsum("gii->gi", now.covariance)) + _RESOLUTION
+    return float((np.abs(now.mean - before.mean) / sigma).max())
+
+
+def _seen(rows: _Rows, reference: _Reference, own: _Belief, precision: Rows) -> _Seen:
+    """Residuals are smaller than errors by sqrt(1 - leverage), for the own line of a group bends to its rows."""
+    group, design = rows.group, reference.design
+    residual = reference.rest - (design * own.mean[group]).sum(axis=1)
+    leverage = precision * np.einsum("np,npq,nq->n", design, own.covariance[group], design)
+    deviation = np.abs(residual) * np.sqrt(rows.weight / np.maximum(1 - leverage, _RESOLUTION))
+    floor = _RESOLUTION * float(np.median(np.abs(rows.y)))
+    trust, variance = _tukey(deviation, floor)
+    precision = rows.weight * trust / variance
+    inlier_ratio = float(rows.weight[trust > 0].sum() / rows.weight.sum())
+    return _Seen(precision, _information(rows, reference, precision), inlier_ratio, float(np.median(np.abs(residual))))
+
+
+def _tukey(deviation: Rows, floor: float) -> tuple[Rows, float]:
+    """Tukey's weights, and the variance with which they say as much as the M-estimator knows.
+
+    The estimator has the variance s^2 E[psi^2] / E[psi']^2 (Huber and Ronchetti 2009, eq. 3.2.13) where its weights
+    psi / u alone, over s^2, would say s^2 / E[psi / u]; s comes from the median, and outliers make it too large.
+    """
+    spread = max(_SIGMA_FROM_MAD * float(np.median(deviation)), floor)
+    inside = np.maximum(1 - (deviation / (_TUKEY * spread)) ** 2, 0)
+    trust = inside**2
+    slope = float(np.mean(inside * np.where(inside > 0, 5 * inside - 4, 0)))
+    variance = float(np.mean((deviation * trust) ** 2)) * float(np.mean(trust)) / slope**2
+    return trust, max(variance, floor**2)
+
+
+def _information(rows: _Rows, reference: _Reference, precision: Rows) -> _Information:
+    columns = reference.design.T
+    vector = np.stack([rows.sums(precision * a * reference.rest) for a in columns], axis=-1)
+    matrix = np.stack([np.stack([rows.sums(precision * a * b) for b in columns], axis=-1) for a in columns], axis=-1)
+    return _Information(matrix, vector)
 
 
 def _weighed(information: _Information, state: _State, times: Times) -> _State:
-    """The lines under the present shares, and how much each group counts after that."""
+    """The lines under the present shares and weights, and how much each group counts after that.
+
+    A weight is the mean of Student's scale given the rows: the expectation step of Lange, Little and Taylor (1989).
+    """
     given = _given(information, state)
-    smooth = _smooth(given, times, state.shares.drift).line
-    unexplained = information.vector - (information.matrix @ smooth[..., None])[..., 0]
-    deviation = (given.own @ unexplained[..., None])[..., 0]
-    distance = (deviation**2 / state.shares.scatter).sum(axis=1)
-    weight = (_FREEDOM + smooth.shape[1]) / (_FREEDOM + distance)
-    return _State(smooth, smooth + deviation, weight, state.shares)
+    steps = _steps(times, state.shares.drift)
+    path, _ = _path(given, steps)
+    smooth = _Belief(path, _path_covariance(given.matrix, steps))
+    follows = given.own @ information.matrix
+    off = _product(given.own, information.vector - _product(information.matrix, path))
+    off_covariance = given.own + follows @ smooth.covariance @ follows.swapaxes(1, 2)
+    distance = ((off**2 + np.einsum("gii->gi", off_covariance)) / state.shares.scatter).sum(axis=1)
+    weight = (_FREEDOM + path.shape[1]) / (_FREEDOM + distance)
+    stays = np.eye(path.shape[1]) - follows
+    own = _Belief(path + off, given.own + stays @ smooth.covariance @ stays.swapaxes(1, 2))
+    return _State(smooth, own, weight, state.shares)
 
 
-def _seen(table: _Table, design: Design, own: Lines) -> _Seen:
-    """The quadratic form of each group, with rows weighed by their residual."""
-    residual = table.y - (design * own[table.group]).sum(axis=1)
-    weighted = np.abs(residual) * np.sqrt(table.weight)
-    spread = max(_SIGMA_FROM_MAD * float(np.median(weighted)), _RESOLUTION * float(np.median(np.abs(table.y))))
-    trust = np.maximum(0, 1 - (weighted / (_TUKEY * spread)) ** 2) ** 2
-    weight = (table.weight * trust / spread**2)[:, None]
-    matrix = table.sums((design * weight)[:, :, None] * design[:, None, :])
-    vector = table.sums(design * weight * table.y[:, None])
-    inliers = float(table.weight[trust > 0].sum() / table.weight.sum())
-    return _Seen(_Information(matrix, vector), inliers, float(np.median(np.abs(residual))))
+def _product(matrix: Matrices, vector: Lines) -> Lines:
+    product: Lines = (matrix @ vector[..., None])[..., 0]
+    return product
+
+
+# ------------------------------------------------------------------------------------------------------- linear algebra
 
 
 class _Given(NamedTuple):
-    """What a group says of the smooth line, which its own line scatters about: (C + V)^-1 for a C of any rank."""
+    """What a group says of the smooth line u, about which its own line scatters with V: M is its information on that.
+
+    All by 2 x 2 cofactors, in which nothing but positive terms is added: M may be of any rank and size.
+    """
 
     matrix: Matrices
+    """(M^-1 + V)^-1 = (1 + M V)^-1 M."""
     vector: Lines
+    """(1 + M V)^-1 times what M has."""
     own: Matrices
-    """(C^-1 + V^-1)^-1, where C^-1 is what its rows say: the covariance of its own line about the smooth one."""
-    log_determinant: Times
-    """Of 1 + C^-1 V."""
+    """(M + V^-1)^-1, the covariance of the own line given u."""
+    log_determinant: float
+    """Of 1 + M V, sum over the groups."""
 
 
 def _given(information: _Information, state: _State) -> _Given:
-    one = np.eye(information.vector.shape[1])
-    scatter = one * (state.shares.scatter / state.weight[:, None])[:, None, :]
-    mixed = one + information.matrix @ scatter
-    inverse = np.linalg.inv(mixed)
-    matrix = inverse @ information.matrix
-    return _Given(
-        (matrix + matrix.transpose(0, 2, 1)) / 2,
-        (inverse @ information.vector[..., None])[..., 0],
-        scatter @ inverse,
-        np.linalg.slogdet(mixed)[1],
-    )
+    matrix, vector = information
+    scatter = state.shares.scatter / state.weight[:, None]
+    spread = scatter[:, :, None] * np.eye(scatter.shape[1])
+    minor, cofactors = _minor(matrix)
+    determinant = 1 + np.einsum("gii,gi->g", matrix, scatter) + minor * scatter.prod(axis=1)
+    over = 1 / determinant[:, None, None]
+    own = (spread + cofactors * scatter.prod(axis=1)[:, None, None]) * over
+    smooth = (matrix + minor[:, None, None] * _minor(spread)[1]) * over
+    return _Given(smooth, vector - _product(matrix, _product(own, vector)), own, float(np.log(determinant).sum()))
 
 
-class _Smooth(NamedTuple):
-    line: Lines
-    log_determinant: float
-    """Of the precision of all of it."""
+def _minor(matrix: Matrices) -> tuple[Times, Matrices]:
+    """Determinant and transposed cofactors of 2 x 2 matrices; of 1 x 1 ones, 0: there is no product to add."""
+    if matrix.shape[1] == 1:
+        return np.zeros(len(matrix)), np.zeros_like(matrix)
+    determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] ** 2
+    return np.maximum(determinant, 0), matrix[:, ::-1, ::-1] * np.array([[1, -1], [-1, 1]])
 
 
-def _smooth(given: _Given, times: Times, drift: Variances) -> _Smooth:
-    """The most likely path of a random walk, given what each group says of it: a banded system."""
+def _steps(times: Times, drift: Variances) -> Steps:
+    """Inverse variance of what the line changes from each group to the next."""
+    steps: Steps = 1 / (np.maximum(np.diff(times), _INSTANT)[:, None] * drift)
+    return steps
+
+
+def _path(given: _Given, steps: Steps) -> tuple[Lines, float]:
+    """The most likely random walk, and the logarithm of the determinant of its system, which is banded."""
     groups, p = given.vector.shape
-    steps = _steps(times, drift)
     bands = np.zeros((p + 1, p * groups))  # scipy's upper form: the last row is the diagonal
-    bands[p] = (np.einsum("gii->gi", given.matrix) + _diagonal(steps)).ravel()
+    bands[p] = np.einsum("gii->gi", _diagonal(given.matrix, steps)).ravel()
     bands[0, p:] = -steps.ravel()
     if p == 2:
         bands[1, 1::2] = given.matrix[:, 0, 1]
     factor = cholesky_banded(bands)
-    line: Lines = cho_solve_banded((factor, False), given.vector.ravel()).reshape(-1, p)
-    return _Smooth(line, 2 * float(np.log(factor[p]).sum()))
+    path: Lines = cho_solve_banded((factor, False), given.vector.ravel()).reshape(-1, p)
+    return path, 2 * float(np.log(factor[p]).sum())
 
 
-def _steps(times: Times, drift: Variances) -> Float64[np.ndarray, "s p"]:
-    """Inverse variance of what the line changes from each group to the next."""
-    steps: Float64[np.ndarray, "s p"] = 1 / (np.diff(times)[:, None] * drift)
-    return steps
-
-
-def _diagonal(steps: Float64[np.ndarray, "s p"]) -> Lines:
+def _diagonal(matrix: Matrices, steps: Steps) -> Matrices:
+    """Blocks of the system of a random walk."""
     none = np.zeros((1, steps.shape[1]))
-    diagonal: Lines = np.concatenate([steps, none]) + np.concatenate([none, steps])
-    return diagonal
+    both = np.concatenate([steps, none]) + np.concatenate([none, steps])
+    blocks: Matrices = matrix + both[:, :, None] * np.eye(steps.shape[1])
+    return blocks
+
+
+def _path_covariance(matrix: Matrices, steps: Steps) -> Matrices:
+    """Covariance of the path at each group: the diagonal blocks of the inverse of its system."""
+    beside = -steps[:, :, None] * np.eye(steps.shape[1])
+    return _inverse_blocks(_diagonal(matrix, steps), beside)[0]
+
+
+def _inverse_blocks(diagonal: Matrices, beside: Matrices) -> tuple[Matrices, Matrices]:
+    """The blocks of the inverse of a symmetric block-tridiagonal matrix that lie on the diagonal and right beside it.
+
+    By odd-even reduction (Hockney 1965): every other unknown is eliminated, all at once, and the rest is a matrix of
+    the same kind and half the size.
+    """
+    count, p = diagonal.shape[:2]
+    if count == 2:
+        whole = np.linalg.inv(np.block([[diagonal[0], beside[0]], [beside[0].T, diagonal[1]]]))
+        return np.stack([whole[:p, :p], whole[p:, p:]]), whole[None, :p, p:]
+    if count % 2 == 0:  # one more that touches nothing
+        diagonal = np.concatenate([diagonal, np.eye(p)[None]])
+        beside = np.concatenate([beside, np.zeros_like(beside[:1])])
+    odd = np.linalg.inv(diagonal[1::2])
+    left, right = odd @ beside[::2].swapaxes(1, 2), odd @ beside[1::2]  # an odd unknown: -left before - right after
+    even = diagonal[::2].copy()
+    even[:-1] -= beside[::2] @ left
+    even[1:] -= beside[1::2].swapaxes(1, 2) @ right
+    even_inverse, across = _inverse_blocks(even, -beside[::2] @ right)
+    before = -left @ even_inverse[:-1] - right @ across.swapaxes(1, 2)
+    after = -left @ across - right @ even_inverse[1:]
+    odd_inverse = odd - before @ left.swapaxes(1, 2) - after @ right.swapaxes(1, 2)
+    blocks, between = np.zeros_like(diagonal), np.zeros_like(beside)
+    blocks[::2], blocks[1::2] = even_inverse, odd_inverse
+    between[::2], between[1::2] = before.swapaxes(1, 2), after
+    return blocks[:count], between[: count - 1]
 
 
 # -------------------------------------------------------------------------------------------------------------- shares
 
 
 def _most_likely(information: _Information, state: _State, times: Times) -> _Shares:
-    """Drift and scatter under which the rows are most likely, the line integrated out."""
-    prior = np.log(np.repeat([_DRIFT, _SCATTER], information.vector.shape[1]) ** 2)
+    """Drift and scatter under which rows and priors are most likely, given the weights."""
+    half = len(state.shares.drift)
+    prior = 2 * np.log(np.repeat([_DRIFT, _SCATTER], half))
 
     def cost(logarithms: Float64[np.ndarray, " shares"]) -> float:
-        shares = _shares(logarithms)
-        given = _given(information, state._replace(shares=shares))
-        try:
-            path = _smooth(given, times, shares.drift)
-        except LinAlgError:
-            return inf
-        steps = float(np.log(_steps(times, shares.drift)).sum())
-        explained = float((given.vector * path.line).sum())
-        explained += float(np.einsum("gi,gij,gj->", information.vector, given.own, information.vector))
+        variances = np.exp(logarithms)
+        shares = _Shares(variances[:half], variances[half:])
         unlikely = float((((logarithms - prior) / _PRIOR_SPREAD) ** 2).sum())
-        return float(given.log_determinant.sum()) + path.log_determinant - steps - explained + unlikely
+        return unlikely - 2 * _log_likelihood(information, state._replace(shares=shares), times)
 
-    begin = np.log(np.concatenate([state.shares.drift, state.shares.scatter]))
-    found = minimize(cost, begin, method="Nelder-Mead", options={"maxiter": 200, "xatol": 0.02, "fatol": 0.02})
-    return _shares(found.x)
+    start = np.log(np.concatenate(state.shares))
+    bounds = [(2 * log(_SMALLEST), 0.0)] * len(start)
+    found = np.exp(minimize(cost, start, method="L-BFGS-B", bounds=bounds, options={"eps": 1e-4}).x)
+    return _Shares(found[:half], found[half:])
 
 
-def _shares(logarithms: Float64[np.ndarray, " shares"]) -> _Shares:
-    variances = np.exp(np.clip(logarithms, 2 * log(_SMALLEST), 0))
-    half = len(variances) // 2
-    return _Shares(variances[:half], variances[half:])
+def _log_likelihood(information: _Information, state: _State, times: Times) -> float:
+    """Of all rows, own lines and path integrated out; less what does not depend on the shares."""
+    given = _given(information, state)
+    steps = _steps(times, state.shares.drift)
+    path, log_determinant = _path(given, steps)
+    explained = (given.vector * path).sum() + (information.vector * _product(given.own, information.vector)).sum()
+    return float(explained + np.log(steps).sum() - given.log_determinant - log_determinant) / 2
 
 
 # -------------------------------------------------------------------------------------------------------------- result
 
 
-def _drift_fit(table: _Table, model: _Model, state: _State) -> DriftFit:
-    seen = _seen(table, model.design, state.own)
-    given = _given(seen.information, state)
-    path = _path_covariances(given, _steps(table.times, state.shares.drift))
-    kept = np.eye(path.shape[1]) - given.own @ seen.information.matrix
-    own = given.own + kept @ path @ kept.transpose(0, 2, 1)
-    smooth = _curve(table.times, state.smooth, path, model.turn)
+def _drift_fit(rows: _Rows, reference: _Reference, state: _State, seen: _Seen) -> DriftFit:
+    turn = reference.turn
+    smooth = _curve(rows.times, state.smooth, turn)
+    worst = int(np.argmin(smooth.scale))
+    if not smooth.scale[worst] > 0:
+        raise AlignmentError(
+            f"the scale is {smooth.scale[worst]:.3g} at {rows.times[worst]:.2f} s, but it must be positive"
+        )
+    rises = _curve(rows.times, state.own, turn).scale > 0
+    own = (np.where(rises.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(state.own, state.smooth, strict=True))
     return DriftFit(
         smooth=smooth,
-        own=_curve(table.times, state.own, own, model.turn),
+        own=_curve(rows.times, _Belief(*own), turn),
         drift=float(np.sqrt(state.shares.drift[0])),
         scatter=float(np.sqrt(state.shares.scatter[0])),
         group_weight=state.weight,
         inlier_ratio=seen.inlier_ratio,
         residual_mad=seen.residual_mad,
-        count=len(table.x),
-        length_sigma=_length_sigma(smooth, table.x),
+        count=len(rows.x),
+        length_sigma=_length_sigma(smooth, rows),
     )
 
 
-def _path_covariances(given: _Given, steps: Float64[np.ndarray, "s p"]) -> Matrices:
-    """Covariance of the path at each group: the diagonal blocks of the inverse of ``_smooth``'s system, backwards."""
-    forward = given.matrix + np.eye(steps.shape[1]) * _diagonal(steps)[:, None, :]
-    for row in range(1, len(forward)):
-        forward[row] -= steps[row - 1][:, None] * np.linalg.inv(forward[row - 1]) * steps[row - 1]
-    covariance: Matrices = np.linalg.inv(forward)
-    for row in range(len(forward) - 2, -1, -1):
-        gain = covariance[row] * steps[row]
-        covariance[row] += gain @ covariance[row + 1] @ gain.T
-    return covariance
-
-
-def _curve(times: Times, line: Lines, covariance: Matrices, turn: Float64[np.ndarray, "2 p"]) -> LineCurve:
+def _curve(times: Times, belief: _Belief, turn: Float64[np.ndarray, "2 p"]) -> LineCurve:
     """From coefficients to scale and shift."""
-    scale, shift = turn @ line.T
-    if not (scale > 0).all():
-        worst = int(np.argmin(scale))
-        raise AlignmentError(f"the scale is {scale[worst]:.3g} at {times[worst]:.2f} s, but it must be positive")
-    return LineCurve(times, scale, shift, turn @ covariance @ turn.T)
+    scale, shift = turn @ (1 + belief.mean).T
+    return LineCurve(times, scale, shift, turn @ belief.covariance @ turn.T)
 
 
-def _constant(table: _Table, model: _Model) -> DriftFit:
-    scale, shift = (float(value) for value in model.turn.sum(axis=1))
-    curve = LineCurve.constant(Line(scale, shift), model.covariance)
-    sigma = _length_sigma(curve, table.x)
-    return DriftFit(curve, curve, nan, nan, np.ones(1), model.inlier_ratio, model.residual_mad, len(table.x), sigma)
+def _constant(rows: _Rows, reference: _Reference) -> DriftFit:
+    scale, shift = (float(value) for value in reference.turn.sum(axis=1))
+    curve = LineCurve.constant(Line(scale, shift), reference.covariance)
+    return DriftFit(
+        smooth=curve,
+        own=curve,
+        drift=nan,
+        scatter=nan,
+        group_weight=np.ones(1),
+        inlier_ratio=reference.inlier_ratio,
+        residual_mad=reference.residual_mad,
+        count=len(rows.x),
+        length_sigma=_length_sigma(curve, rows),
+    )
 
 
-def _length_sigma(curve: LineCurve, x: Float64[np.ndarray, " n"]) -> float:
-    return float(np.median(curve.relative_sigma(float(np.median(x)))))
+def _length_sigma(curve: LineCurve, rows: _Rows) -> float:
+    return float(np.median(curve.relative_sigma(float(np.median(rows.x)))))

@@ -38,7 +38,7 @@ class Stack:
     depth: np.ndarray
     without: set[int] = field(default_factory=set)
     """Frames that have no true depth."""
-    rate: float = 10.0
+    rate: float = 0.2
 
     def __call__(self, path: Path) -> np.ndarray:
         return self.depth[int(path.stem)]

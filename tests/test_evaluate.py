@@ -320,24 +320,24 @@ def test_paths_without_times_are_paired_by_name_or_by_order_or_not_at_all(
 
 
 def test_maps_of_the_wrong_kind_are_noticed(
-    data: Path, views: Views, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    data: Path, views: Views, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Metres, scored as disparity: a negative scale mends them more or less, and nobody would know."""
     (tmp_path / "maps").mkdir()
     for number in range(5):
         np.save(tmp_path / "maps" / f"{number:04d}.npy", views[number][1])
     given = ("--predictions", str(tmp_path / "maps"))
-    assert evaluate(data / "still", tmp_path / "out", *given) == 0
-    assert "near and far are exchanged" in caplog.text
+    assert run(["eval", "folder", str(data / "still"), "-o", str(tmp_path / "out"), *given]) == 0
+    assert "near and far are exchanged" in capfd.readouterr().err
     assert report(tmp_path / "out").provenance["method"]["kind"] == "disparity"  # type: ignore[index]
 
 
 @pytest.mark.usefixtures("network")
-def test_frames_without_truth_are_told(views: Views, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_frames_without_truth_are_told(views: Views, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     clip = write_clip(tmp_path / "clip", views[:5])
     (clip / "depth" / "0002.npy").unlink()
-    assert evaluate(clip, tmp_path / "out") == 0
-    assert "4 of 5 frames have true depth" in caplog.text
+    assert run(["eval", "folder", str(clip), "-o", str(tmp_path / "out")]) == 0
+    assert "4 of 5 frames have true depth" in capfd.readouterr().err
     assert len(report(tmp_path / "out").clips[0].frames) == 4
 
 

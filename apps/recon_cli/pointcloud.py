@@ -20,7 +20,7 @@ from recon.settings import (
 )
 from recon_cli.console import terminal
 from recon_cli.options import General, flat, merged
-from recon_cli.outputs import claimed_file, earlier_clouds, record
+from recon_cli.outputs import claimed_file, earlier_clouds, record, reports_of
 
 if TYPE_CHECKING:
     from recon.pipelines import Reconstruction, SegmentSummary
@@ -56,12 +56,16 @@ def pointcloud(
     output = claimed_file(output or Path(f"{video.stem}.ply"), ".ply", video, overwrite=general.overwrite)
     with terminal(general) as screen:
         from recon.pipelines import reconstruction
+        from recon.pipelines.report import rows, run_report, write_report
 
         with reconstruction(video, output, settings, screen) as run:
             clouds = _write(run, output)
+            told = [(path.name, note.sentence) for path, note in clouds]
+            report = run_report(run, [note for _path, note in clouds], told)
+            write_report(report, *reports_of(output))
         beside = record(output, settings, run.provenance | {"clouds": {path.name: note.facts for path, note in clouds}})
-        rows = [(path.name, note.sentence) for path, note in clouds]
-        screen.table(str(output), [*run.summary, *rows, ("settings", beside.name)])
+        files = [("report", reports_of(output)[1].name), ("settings", beside.name)]
+        screen.table(str(output), [*run.summary, *rows(report), *told, *files])
 
 
 def _write(run: "Reconstruction", output: Path) -> list[tuple[Path, "SegmentSummary"]]:

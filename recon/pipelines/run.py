@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from recon.errors import TrajectoryError
+from recon.evaluation.trust import MISMATCH
 from recon.io.calibration import read_intrinsics
 from recon.io.cloud import Up, axes_comment, to_axes
 from recon.io.source import Source
@@ -44,9 +45,6 @@ logger = logging.getLogger(__name__)
 
 LOOKS = 24
 """Pictures that are looked at for black bars, where there seem to be any."""
-
-DOUBTFUL = 0.25
-"""Median relative error of depth at an anchor's places from which on a run warns."""
 
 Metric = Callable[[], MetricNetwork | None]
 """Loads the network for metres, if there is one, when it is first asked for."""
@@ -264,7 +262,7 @@ def _plans(
         for shot, gauge, in_units in zip(maps.shots, gauges, usable, strict=True)
     ]
     for shot, plan in zip(maps.shots, plans, strict=True):
-        if plan is not None and (plan.disagreement or 0) > DOUBTFUL:
+        if plan is not None and (plan.disagreement or 0) > MISMATCH[1]:
             logger.warning(
                 "shot %d: %s and the depth are %.0f %% apart in the middle: do not trust its lengths; does the anchor "
                 "belong to this video?",

@@ -1,7 +1,7 @@
 """How an anchor and the depth maps get on with each other, picture by picture: a few numbers for the self-report."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import nan
 
 import numpy as np
@@ -40,14 +40,6 @@ class Agreement:
     order: float
     """Rank correlation (Spearman 1904) of disparity and inverse depth: 1 where what is nearer to the anchor is nearer
     in the depth map, whatever the line. NaN for fewer than 8 places, or where all are equally far."""
-
-
-def thinned(seen: Iterable[Correspondences], rows: int) -> Iterator[Correspondences]:
-    """At most so many places of each picture, evenly spread; nothing is kept of the others."""
-    for each in seen:
-        kept = slice(None, None, -(-len(each.disparity) // rows) or 1)
-        columns = (each.disparity[kept].copy(), each.inverse_depth[kept].copy(), each.weight[kept].copy())
-        yield replace(each, disparity=columns[0], inverse_depth=columns[1], weight=columns[2])
 
 
 def agreements(seen: Sequence[Correspondences], fit: DriftFit) -> tuple[Agreement, ...]:
