@@ -249,7 +249,7 @@ def test_a_pair_needs_both_poses() -> None:
 def test_frames_without_truth_are_skipped_but_seen_by_their_neighbours() -> None:
     """The temporal error needs no true depth of the second frame of a pair."""
     true = rooms(np.random.default_rng(0))
-    clip = Stack(true, without={1, 4}).clip(moving=True)
+    clip = Stack(true, without={1, 4}, rate=10.0).clip(moving=True)
     scores = scores_of(true, clip)
     assert [(frame.index, frame.name, frame.time) for frame in scores.frames] == [
         (0, "0000", 0.0),
