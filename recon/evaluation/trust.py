@@ -1,0 +1,356 @@
+"""What a run reports of itself, and whether its lengths can be trusted: rules with a reason each, no true depth needed.
+
+The limits are calibrated on real clips whose true depth is known, with maps of Depth Anything V2 Small (518 px, each
+picture for itself) and sparse maps of structure from motion. Two of these maps are good: a kitchen (7-Scenes, 50
+pictures; lengths 4 % off) and an office (HoloLens, 45 pictures; 1 % off). One is not, though its reprojection error is
+as low as theirs (0.44 px): a hospital (TartanAir, 40 pictures), whose depth is off by 20 % and more at 93 % of its
+landmarks. Figures stand beside each limit as (kitchen, office, hospital).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import hypot, isfinite, isnan, sqrt
+from typing import Final, Literal
+
+from recon.types import Units
+
+Trust = Literal["yes", "doubtful", "no"]
+Basis = Literal["anchor", "given maps", "network", "nothing"]
+"""What lengths stand on: an anchor that was fitted; metres in maps that were given; a network's own metres."""
+
+FEW_INLIERS: Final = (0.75, 0.6)
+"""Share of the places that agree with the line, below which lengths are doubtful, and not to be trusted (0.99, 0.96,
+0.95). Outliers are counted in median residuals, so it hardly falls below a half; a fit stands up to 40 % of them."""
+FEW_PLACES: Final = (100.0, 20.0)
+"""Anchored places, fewer than which are doubtful, too few (50 000, 16 000, 5 300)."""
+MISMATCH: Final = (0.15, 0.25)
+"""Median relative error of depth at the anchored places, each picture with its own line (0.05, 0.02, 0.08; 0.03 to 0.05
+with true depth). Above it, the anchor and the depth hardly show the same thing."""
+ORDERED: Final = 0.7
+"""Rank correlation of disparity and inverse depth, below which near and far are not in one order in a picture. The 5th
+percentile over the pictures is 0.86, 0.84, -0.75; with true depth 0.94 or more in all three."""
+MISORDERED: Final = (0.1, 0.25)
+"""Share of the anchored pictures with another order (0, 0, 0.38): the map reprojects well, but its depth is wrong."""
+LEVELS: Final = (2.0, 3.0)
+"""95th over 5th percentile of the pictures' own levels (1.3, 1.8, 3.3; with true depth 1.3, 1.7, 1.5): a network for
+single pictures changes its scale that much, and a curve follows; a map whose scale drifts looks alike, but worse."""
+LEAST_PICTURES: Final = 5
+"""Anchored pictures from which on their shares and spread say something."""
+OFF: Final = 0.5
+"""Weight of an anchored picture, below which it is off as a whole: 3 standard deviations of what pictures scatter."""
+MANY_OFF: Final = (0.2, 0.4)
+"""Share of the anchored pictures that are off as a whole (0.08, 0.04, 0.03)."""
+LENGTH_SIGMA: Final = (0.1, 0.25)
+"""Relative standard deviation of lengths (0.01, 0.01, 0.03)."""
+LONG_AFTER: Final = 5.0
+"""Seconds beyond a single anchored picture: as long as --anchor-every leaves between two of them. Drift cannot be
+measured then; what was measured with networks for single pictures (0.05, 0.08 a second) makes 11 to 18 % of it."""
+GAP_DRIFT: Final = (0.15, 0.4)
+"""Relative change of lengths to be expected, by the drift that was found, between an anchored picture and the frame
+farthest from any (0.01, 0.01, 0.05)."""
+SEAM_JUMP: Final = 0.05
+"""Median relative change of inverse depth where windows meet, if it is ``SEAM_RATIO`` times what is usual elsewhere."""
+SEAM_RATIO: Final = 3.0
+FOV_SPREAD: Final = 0.05
+"""Median absolute deviation of the measured field of view, as a part of it: widths are as uncertain."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """1 / z = scale * disparity + shift at one time."""
+
+    time: float
+    scale: float
+    scale_sigma: float
+    shift: float
+    shift_sigma: float
+
+
+@dataclass(frozen=True, slots=True)
+class PictureReport:
+    """One anchored picture."""
+
+    time: float
+    """Seconds."""
+    places: int
+    """Where it is anchored."""
+    left_out: int
+    """Places outside the picture, beside edges, or without disparity."""
+    outliers: int
+    """Places too far from the picture's own line to count."""
+    residual: float
+    """Median absolute residual from its own line, relative: the error of depth in the middle."""
+    order: float
+    """Rank correlation of disparity and inverse depth; NaN for few places."""
+    level: float
+    """Its own level over that of the smooth curve, minus 1."""
+    weight: float
+    """How much it counted: near 0 if it is off as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorReport:
+    """How an anchor and the maps of a shot get on. Shares and spreads are NaN where there are too few pictures."""
+
+    length_sigma: float
+    """Relative standard deviation of lengths in the anchor's unit."""
+    unit_sigma: float
+    """Relative standard error of that unit itself, common to the whole run; NaN where it is not known."""
+    drift: float
+    """Relative change of lengths within a second, one standard deviation; NaN for one picture."""
+    scatter: float
+    """Relative difference of an anchored picture from the smooth curve, one standard deviation; NaN for one picture."""
+    inlier_ratio: float
+    """Share of the places that count."""
+    places: int
+    pictures: int
+    left_out: int
+    outliers: int
+    residual_mad: float
+    """Median absolute residual of inverse depth, in 1 / units."""
+    mismatch: float
+    """The same, relative at the median depth."""
+    misordered: float
+    """Share of the pictures in which near and far are in another order than in the depth maps."""
+    off: float
+    """Share of the pictures that are off as a whole."""
+    levels: float
+    """95th over 5th percentile of the pictures' own levels."""
+    gap: float
+    """Seconds from the frame that is farthest from any anchored picture to the nearest one."""
+    seen: tuple[PictureReport, ...]
+    """The pictures; evenly thinned where there are very many."""
+    rejected: tuple[PictureReport, ...]
+    """Those off as a whole, or in another order; the worst of them where there are many."""
+
+    @property
+    def sigma(self) -> float:
+        """Relative standard deviation of lengths, all in all, as far as it is known."""
+        return hypot(self.length_sigma, 0.0 if isnan(self.unit_sigma) else self.unit_sigma)
+
+
+@dataclass(frozen=True, slots=True)
+class SeamReport:
+    """What happens to depth where two windows of the network meet."""
+
+    time: float
+    """At which the cross-fade begins, seconds."""
+    change: float
+    """Relative change of the median inverse depth over the cross-fade."""
+    after: float
+    """The same over as many frames after it, for comparison; NaN at the end of a shot."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShotReport:
+    """The frames between two cuts."""
+
+    number: int
+    start: float
+    """Time of the first frame, seconds."""
+    end: float
+    """Time of the last frame, seconds."""
+    frames: int
+    used: bool
+    """False for a shot that could not stand in the world of the others."""
+    units: Units
+    origin: str
+    """Where the units come from."""
+    basis: Basis
+    median_depth: float
+    """In the units; NaN where it was not looked at."""
+    curve: tuple[CurvePoint, ...]
+    """What was applied."""
+    smooth: tuple[CurvePoint, ...]
+    """What the anchored pictures have in common, where that is something else."""
+    anchor: AnchorReport | None
+    seams: tuple[SeamReport, ...] = ()
+    seam_jump: float = float("nan")
+    """Median absolute change at seams."""
+    seam_usual: float = float("nan")
+    """Median absolute change over as many frames elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraReport:
+    """The field of view, and how it is known."""
+
+    fov: float
+    """Horizontal, degrees."""
+    spread: float | None
+    """Median absolute deviation over the pictures in which it was measured, degrees; None where it was not."""
+    origin: str
+    assumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A run, as it reports of itself."""
+
+    recon: str
+    """Version."""
+    source: str
+    width: int
+    height: int
+    frames: int
+    depth: str
+    """What made the maps."""
+    poses: str
+    """Where they come from."""
+    without_pose: int
+    """Frames that could not be placed."""
+    camera: CameraReport
+    shots: tuple[ShotReport, ...]
+    results: tuple[tuple[str, str], ...] = field(default=())
+    """Name of each file, and what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A reason not to trust."""
+
+    trust: Literal["doubtful", "no"]
+    reason: str
+    """A sentence without its full stop."""
+
+
+def worst(findings: Sequence[Finding]) -> Trust:
+    """What is left of trust."""
+    grades = {finding.trust for finding in findings}
+    return "no" if "no" in grades else "doubtful" if grades else "yes"
+
+
+def findings_of(report: RunReport) -> list[Finding]:
+    """All reasons, the gravest first; those of a shot name it where there are several."""
+    several = len(report.shots) > 1
+    of_shots = (
+        Finding(each.trust, f"shot {shot.number}: {each.reason}" if several else each.reason)
+        for shot in report.shots
+        if shot.used
+        for each in shot_findings(shot)
+    )
+    return sorted([*of_shots, *camera_findings(report.camera)], key=lambda each: each.trust == "doubtful")
+
+
+def camera_findings(camera: CameraReport) -> list[Finding]:
+    """What is wrong with the camera: widths and heights depend on it, depth does not."""
+    if camera.assumed:
+        told = f"the field of view ({camera.fov:.0f} degrees) is assumed: give --fov or --intrinsics"
+        return [Finding("doubtful", told)]
+    spread = camera.spread or 0.0
+    if spread > FOV_SPREAD * camera.fov:
+        told = f"the field of view is uncertain: {camera.fov:.1f} +- {spread:.1f} degrees from frame to frame"
+        return [Finding("doubtful", told)]
+    return []
+
+
+def shot_findings(shot: ShotReport) -> list[Finding]:
+    """What speaks against the lengths of a shot."""
+    anchor = shot.anchor
+    by_anchor = [] if anchor is None else [found for rule in _ANCHOR_RULES for found in rule(anchor)]
+    return [*_units(shot), *by_anchor, *_single_picture(shot), *_seams(shot)]
+
+
+# --- rules -------------------------------------------------------------------------------------------------------
+
+
+def _units(shot: ShotReport) -> Iterator[Finding]:
+    if shot.basis == "nothing":
+        yield Finding("no", "there is no anchor: nothing says how long a metre is, nor how deep the scene")
+    if shot.basis == "network":
+        yield Finding("doubtful", "the metres are a network's own, and there is nothing to check them against")
+
+
+def _single_picture(shot: ShotReport) -> Iterator[Finding]:
+    if shot.anchor is not None and shot.anchor.pictures == 1 and shot.anchor.gap > LONG_AFTER:
+        time, gap = shot.anchor.seen[0].time, shot.anchor.gap
+        where = f"only the frame at {time:.2f} s is anchored"
+        yield Finding("doubtful", f"{where}: what lengths do in the {gap:.1f} s beyond it is not known")
+
+
+def _seams(shot: ShotReport) -> Iterator[Finding]:
+    if shot.seam_jump > max(SEAM_JUMP, SEAM_RATIO * shot.seam_usual):
+        told = f"depth changes by {percent(shot.seam_jump)} where the network's windows meet"
+        yield Finding("doubtful", f"{told}, and by {percent(shot.seam_usual)} elsewhere")
+
+
+def _inliers(anchor: AnchorReport) -> Iterator[Finding]:
+    told = f"only {percent(anchor.inlier_ratio)} of the {anchor.places} anchored places agree"
+    return _low(anchor.inlier_ratio, FEW_INLIERS, told)
+
+
+def _places(anchor: AnchorReport) -> Iterator[Finding]:
+    return _low(float(anchor.places), FEW_PLACES, f"there are only {anchor.places} anchored places")
+
+
+def _mismatch(anchor: AnchorReport) -> Iterator[Finding]:
+    told = f"the anchor and the depth are {percent(anchor.mismatch)} apart in the middle"
+    return _high(anchor.mismatch, MISMATCH, f"{told}: does the anchor belong to this video?")
+
+
+def _order(anchor: AnchorReport) -> Iterator[Finding]:
+    told = f"in {percent(anchor.misordered)} of the {anchor.pictures} anchored frames near and far are in another order"
+    told += " than in the depth maps"
+    return _high(anchor.misordered, MISORDERED, f"{told}: the anchor's depth is wrong, however well it reprojects")
+
+
+def _levels(anchor: AnchorReport) -> Iterator[Finding]:
+    told = f"the scale between anchor and depth maps changes by a factor of {anchor.levels:.1f}"
+    return _high(anchor.levels, LEVELS, f"{told} in the course of the shot: one of them is not consistent")
+
+
+def _off(anchor: AnchorReport) -> Iterator[Finding]:
+    told = f"{percent(anchor.off)} of the {anchor.pictures} anchored frames are off as a whole"
+    return _high(anchor.off, MANY_OFF, f"{told}: they differ from the others by more than their sigma")
+
+
+def _sigma(anchor: AnchorReport) -> Iterator[Finding]:
+    told = f"lengths are uncertain by {percent(anchor.sigma)} (one standard deviation)"
+    return _high(anchor.sigma, LENGTH_SIGMA, told)
+
+
+def _unknown(anchor: AnchorReport) -> Iterator[Finding]:
+    if isnan(anchor.length_sigma):
+        yield Finding("doubtful", "how far lengths may be off is not known: plain least squares does not tell")
+    if isnan(anchor.unit_sigma):
+        yield Finding("doubtful", "how far the anchor's unit itself may be off is not known")
+
+
+def _gap(anchor: AnchorReport) -> Iterator[Finding]:
+    change = anchor.drift * sqrt(anchor.gap)
+    told = f"lengths drift by {percent(anchor.drift)} a second, and {anchor.gap:.1f} s from the nearest anchored frame"
+    return _high(change, GAP_DRIFT, f"{told} that makes {percent(change)}")
+
+
+_ANCHOR_RULES: Final[tuple[Callable[[AnchorReport], Iterator[Finding]], ...]] = (
+    _mismatch,
+    _order,
+    _levels,
+    _inliers,
+    _places,
+    _off,
+    _sigma,
+    _unknown,
+    _gap,
+)
+"""In the order in which a person should read them."""
+
+
+def _high(value: float, limits: tuple[float, float], reason: str) -> Iterator[Finding]:
+    """A finding where a value is above a limit; unknown ones never are."""
+    doubtful, no = limits
+    if value > doubtful:
+        yield Finding("no" if value > no else "doubtful", reason)
+
+
+def _low(value: float, limits: tuple[float, float], reason: str) -> Iterator[Finding]:
+    doubtful, no = limits
+    if value < doubtful:
+        yield Finding("no" if value < no else "doubtful", reason)
+
+
+def percent(share: float) -> str:
+    """0.0123 as ``1.2 %``; 0.45 as ``45 %``."""
+    if not isfinite(share):
+        return "an unknown part"
+    return f"{100 * share:.{1 if abs(share) < 0.0995 else 0}f} %"
