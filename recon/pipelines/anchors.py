@@ -128,20 +128,22 @@ class MetricPictures:
         return True
 
     def correspondences(self, maps: DepthMaps, shot: ShotSpan, camera: CameraOf) -> Iterator[Correspondences]:
-        """The first frame of the shot, and the first one after each period."""
-        for estimate in self._asked(islice(maps.estimates(shot.start), shot.count)):
+        """The first frame of the shot, the first one after each period, and the last one, unless it follows soon."""
+        for estimate in self._asked(maps, shot):
             yield _beside(estimate, maps.quantity, self.eye.depth(estimate.time, camera()))
 
-    def _asked(self, estimates: Iterator[DepthEstimate]) -> Iterator[DepthEstimate]:
-        first = next(estimates)
+    def _asked(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[DepthEstimate]:
+        estimates = islice(maps.estimates(shot.start), shot.count)
+        first = latest = next(estimates)
         yield first
         if self.every is None:
             return
         periods = 0
         for estimate in estimates:
             due = int((estimate.time - first.time + TOLERANCE) / self.every)
-            if due > periods:
-                periods = due
+            last = estimate.index == shot.start + shot.count - 1
+            if due > periods or (last and estimate.time - latest.time > self.every / 2):
+                periods, latest = due, estimate
                 yield estimate
 
 
