@@ -209,11 +209,47 @@ def test_a_shot_without_anchor_is_unknown_not_of_other_units(
     np.testing.assert_allclose(maps[FRAMES - 1], views[-1][1], rtol=1e-3)
     assert all(np.isnan(values).all() for values in maps[FRAMES:])
     said = capfd.readouterr().err
-    assert f"shot 1 (frames {FRAMES} to {2 * FRAMES - 1}) is not in m, as the others are" in said
-    assert f"unknown for {FRAMES} frames" in said
+    assert f"{FRAMES} frames of 1 shot (the first is frame {FRAMES}) have no depth in m: their maps are written" in said
+    assert "│ unknown " in said
     shots = facts(out)["shots"]
     assert isinstance(shots, list)
     assert (shots[0]["units"], shots[1]) == ("metres", None)
+
+
+def test_a_run_says_whether_its_lengths_can_be_trusted(
+    two_shots: Path, first: tuple[str, str], sparse: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of a good map: yes. The report goes when the next run of the same name has nothing to say."""
+    out = tmp_path / "out"
+    assert run(["depth", str(two_shots), "-o", str(out), "--end", "0.19", *sparse]) == 0
+    assert "lengths to be trusted" in capfd.readouterr().err
+    report = json.loads((tmp_path / "out.report.json").read_text())
+    assert (report["trust"], report["reasons"], report["camera"], report["poses"]) == ("yes", [], None, None)
+    page = (tmp_path / "out.report.html").read_text()
+    assert "Its lengths can be trusted." in page
+    assert "field of view" not in page, "depth does not depend on it"
+    assert depth(two_shots, tmp_path / "both", *first) == 0
+    known, unknown = json.loads((tmp_path / "both.report.json").read_text())["shots"]
+    assert (known["used"], unknown["used"]) == (True, False)
+    assert unknown["origin"] == "its depth has not the units of the other shots"
+    assert depth(two_shots, out, "--end", "0.19") == 0
+    assert not list(tmp_path.glob("out.report.*"))
+    (tmp_path / "out.report.json").write_text("{}")
+    assert depth(two_shots, out, "--end", "0.19") == 2
+    assert "out.report.json: is there already and was not made by recon" in capfd.readouterr().err
+
+
+def test_black_bars_have_no_depth(views: list[View], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the network says there; as in a cloud."""
+    padding = ((16, 16), (0, 0))
+    barred = [(np.pad(rgb, (*padding, (0, 0))), np.pad(true, padding, constant_values=3)) for rgb, true in views]
+    monkeypatch.setattr("recon.models.choose.choose_network", lambda *_args, **_kwargs: Counting(barred))
+    np.save(tmp_path / "first.npy", barred[0][1])
+    film = write_pictures(tmp_path / "film", barred)
+    assert depth(film, tmp_path / "out", "--first-frame-depth", str(tmp_path / "first.npy")) == 0
+    for found, (_rgb, true) in zip(written(tmp_path / "out"), barred, strict=True):
+        np.testing.assert_array_equal(np.isnan(found[[0, 10, -10, -1]]), True)
+        np.testing.assert_allclose(found[20:-20], true[20:-20], rtol=1e-3)
 
 
 def test_one_store_serves_every_anchor(

@@ -17,7 +17,7 @@ from recon.settings import (
 )
 from recon_cli.console import terminal
 from recon_cli.options import General, flat, merged
-from recon_cli.outputs import claimed_folder, preview_of, record
+from recon_cli.outputs import claimed_folder, preview_of, record, reports_of
 
 
 def depth(
@@ -53,11 +53,18 @@ def depth(
     preview = preview_of(output)
     with terminal(general) as screen:
         from recon.pipelines import depth_run, write_maps, write_preview
+        from recon.pipelines.report import rows, write_report
 
         with depth_run(video, output, settings, screen) as run:
             write_maps(run.source, run.maps, output, settings.maps, screen)
             if settings.maps.preview:
                 write_preview(run.source, run.maps, preview, screen)
+            report = run.report([(output.name, f"{run.maps.frame_count} maps, {settings.maps.format}")])
+        told = [("preview", preview.name)] if settings.maps.preview else []
+        for earlier in reports_of(output):
+            earlier.unlink(missing_ok=True)
+        if report is not None:
+            write_report(report, *reports_of(output))
+            told = [*rows(report), *told, ("report", reports_of(output)[1].name)]
         beside = record(output, settings, run.provenance)
-        rows = [("preview", preview.name)] if settings.maps.preview else []
-        screen.table(str(output), [*run.summary, *rows, ("settings", beside.name)])
+        screen.table(str(output), [*run.summary, *told, ("settings", beside.name)])

@@ -41,8 +41,7 @@ def claimed_file(output: Path, suffix: str, source: Path, *, overwrite: bool) ->
     if output.is_dir():
         raise OptionError(f"{output}: is a folder; name a file")
     _require_free([output, record_of(output)], source, overwrite=overwrite, ours=_is_record(record_of(output)))
-    for path in reports_of(output):
-        _require_free([path], source, overwrite=overwrite, ours=_is_self_report(path))
+    _require_free_reports(output, source, overwrite=overwrite)
     return _in_folder(output)
 
 
@@ -58,6 +57,7 @@ def claimed_folder(output: Path, source: Path, *, overwrite: bool) -> Path:
         raise OptionError(f"{output}: holds something else than depth maps of recon; name another folder")
     beside = [record_of(output), preview_of(output)]
     _require_free(beside, source, overwrite=overwrite, ours=_is_record(record_of(output)))
+    _require_free_reports(output, source, overwrite=overwrite)
     return _in_folder(output)
 
 
@@ -118,6 +118,11 @@ def _require_free(paths: Sequence[Path], source: Path, *, overwrite: bool, ours:
             raise OptionError(f"{path}: is a folder, where a file is to be written; name another output")
         if not (overwrite or ours):
             raise OptionError(f"{path}: is there already and was not made by recon; --overwrite replaces it")
+
+
+def _require_free_reports(output: Path, source: Path, *, overwrite: bool) -> None:
+    for path in reports_of(output):
+        _require_free([path], source, overwrite=overwrite, ours=_is_self_report(path))
 
 
 def _in_folder(output: Path) -> Path:

@@ -195,11 +195,12 @@ class RunReport:
     frames: int
     depth: str
     """What made the maps."""
-    poses: str
-    """Where they come from."""
+    poses: str | None
+    """Where they come from; None where none are needed."""
     without_pose: int
     """Frames that could not be placed."""
-    camera: CameraReport
+    camera: CameraReport | None
+    """None where depth alone was written: it does not depend on the camera."""
     shots: tuple[ShotReport, ...]
     results: tuple[tuple[str, str], ...] = field(default=())
     """Name of each file, and what it holds."""
@@ -232,8 +233,10 @@ def findings_of(report: RunReport) -> list[Finding]:
     return sorted([*of_shots, *camera_findings(report.camera)], key=lambda each: each.trust == "doubtful")
 
 
-def camera_findings(camera: CameraReport) -> list[Finding]:
+def camera_findings(camera: CameraReport | None) -> list[Finding]:
     """What is wrong with the camera: widths and heights depend on it, depth does not."""
+    if camera is None:
+        return []
     if camera.assumed:
         told = f"the field of view ({camera.fov:.0f} degrees) is assumed: give --fov or --intrinsics"
         return [Finding("doubtful", told)]

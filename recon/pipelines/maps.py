@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from recon.errors import AlignmentError
+from recon.evaluation.trust import RunReport
 from recon.io.depth_writer import MapSpec, depth_writer, png_scale
 from recon.io.preview import colorize, robust_range
 from recon.io.source import Source
@@ -18,6 +19,7 @@ from recon.io.video import VideoWriter, open_source
 from recon.pipelines.cloud import UNIT_NAMES
 from recon.pipelines.depth import DepthMaps, Observer, depth_maps, told_origin
 from recon.pipelines.metres import Gauge, disparity_of, probes
+from recon.pipelines.report import depth_report
 from recon.pipelines.run import measured, read_given
 from recon.settings import AnchorSettings, DepthMapSettings, DepthRunSettings
 from recon.stages.align import depth_from_disparity
@@ -92,6 +94,14 @@ class Lengths:
         """The shots that are not in the run's units."""
         return [shot for shot, gauge in zip(self.shots, self.gauges, strict=True) if gauge.units != self.units]
 
+    @property
+    def told_unknown(self) -> str:
+        """How much that is, as a part of a sentence."""
+        frames, shots = sum(shot.count for shot in self.unknown), len(self.unknown)
+        first = self.unknown[0].start if self.unknown else 0
+        where = f"{shots} shots" if shots != 1 else "1 shot"
+        return f"{frames} frames of {where} (the first is frame {first}) have no depth in {UNIT_NAMES[self.units]}"
+
     def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
         """Depth in order, from frame ``start`` on, lazily; NaN where it is not known."""
         for estimate in self.maps.estimates(start):
@@ -119,14 +129,8 @@ def in_one_unit(maps: DepthMaps, gauges: Sequence[Gauge]) -> Lengths:
             "or --anchor none for disparity"
         )
     lengths = Lengths(maps, gauges, known[0])
-    for shot in lengths.unknown:
-        logger.warning(
-            "shot %d (frames %d to %d) is not in %s, as the others are: its maps are written as unknown (NaN)",
-            shot.shot,
-            shot.start,
-            shot.start + shot.count - 1,
-            UNIT_NAMES[lengths.units],
-        )
+    if lengths.unknown:
+        logger.warning("%s: their maps are written as unknown (NaN)", lengths.told_unknown)
     return lengths
 
 
@@ -147,11 +151,13 @@ class DepthRun:
         if not isinstance(self.maps, Lengths):
             held = "disparity (inverse depth up to scale and shift)"
             return [*rows, ("holds", "depth in metres" if self.maps.quantity == "depth" else held)]
-        unknown = sum(shot.count for shot in self.maps.unknown)
-        without = f", unknown for {unknown} frames" if unknown else ""
-        shots = zip(self.maps.shots, self.maps.gauges, strict=True)
-        told = [(f"shot {shot.shot}", _told(gauge)) for shot, gauge in shots if shot not in self.maps.unknown]
-        return [*rows, ("holds", f"depth in {UNIT_NAMES[self.maps.units]}{without}"), *told]
+        unknown = [("unknown", self.maps.told_unknown)] if self.maps.unknown else []
+        origins = dict.fromkeys(gauge.origin for gauge in self.maps.gauges if gauge.units == self.maps.units)
+        return [*rows, ("holds", f"depth in {UNIT_NAMES[self.maps.units]} ({', '.join(origins)})"), *unknown]
+
+    def report(self, results: Sequence[tuple[str, str]] = ()) -> RunReport | None:
+        """What it says of its lengths; None where no anchor was asked for. ``results`` are files and what they hold."""
+        return depth_report(self, self.maps, results) if isinstance(self.maps, Lengths) else None
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -163,12 +169,6 @@ class DepthRun:
         unknown = self.maps.unknown
         shots = zip(self.maps.shots, self.maps.gauges, strict=True)
         return facts | {"shots": [None if shot in unknown else _facts(shot, gauge) for shot, gauge in shots]}
-
-
-def _told(gauge: Gauge) -> str:
-    if gauge.fit is None:
-        return gauge.origin
-    return f"{gauge.origin}, +- {gauge.fit.length_sigma:.1%}, {gauge.fit.inlier_ratio:.0%} of {gauge.fit.count} agree"
 
 
 def _facts(shot: ShotSpan, gauge: Gauge) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """What a run says of itself: ``OUTPUT.report.json`` to go on with, ``OUTPUT.report.html`` and rows for a person."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 from math import isfinite, isnan, nan
@@ -40,6 +40,7 @@ from recon.stages.agreement import Agreement
 from recon.stages.disparity import WINDOW, seams
 
 if TYPE_CHECKING:
+    from recon.pipelines.maps import DepthRun, Lengths
     from recon.pipelines.run import Reconstruction
 
 VERSION: Final = 1
@@ -75,7 +76,7 @@ def run_report(
     info, camera = run.source.info, run.camera
     spans = list(zip(run.maps.shots, run.plans, strict=True))
     used = sum(span.count for span, plan in spans if plan is not None)
-    known = {"given": "maps" in run.depth_origin, "windows": run.depth_origin.get(TOGETHER) == str(WINDOW)}
+    known = _known(run.depth_origin)
     return RunReport(
         recon=__version__,
         source=info.path.name,
@@ -87,11 +88,39 @@ def run_report(
         without_pose=used - sum(cloud.frames for cloud in clouds),
         camera=CameraReport(camera.intrinsics.fov_x, camera.fov_spread, camera.origin, camera.assumed),
         shots=tuple(
-            _left_out(run.maps, span) if plan is None else _planned(run.maps, span, plan, **known)
+            _left_out(run.maps, span, "the poses") if plan is None else _planned(run.maps, span, plan, **known)
             for span, plan in spans
         ),
         results=tuple(results),
     )
+
+
+def depth_report(run: "DepthRun", lengths: "Lengths", results: Sequence[tuple[str, str]] = ()) -> RunReport:
+    """What a run that writes depth says of its lengths; see ``run_report``."""
+    info, known = run.source.info, _known(run.origin)
+    spans = zip(lengths.shots, lengths.gauges, strict=True)
+    return RunReport(
+        recon=__version__,
+        source=info.path.name,
+        width=info.width,
+        height=info.height,
+        frames=lengths.frame_count,
+        depth=told_origin(run.origin),
+        poses=None,
+        without_pose=0,
+        camera=None,
+        shots=tuple(
+            shot_report(lengths.maps, span, gauge, **known)
+            if gauge.units == lengths.units
+            else _left_out(lengths.maps, span, "the other shots")
+            for span, gauge in spans
+        ),
+        results=tuple(results),
+    )
+
+
+def _known(origin: Mapping[str, str]) -> dict[str, bool]:
+    return {"given": "maps" in origin, "windows": origin.get(TOGETHER) == str(WINDOW)}
 
 
 def shot_report(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, *, given: bool, windows: bool) -> ShotReport:
@@ -132,10 +161,10 @@ def _planned(maps: DepthMaps, shot: ShotSpan, plan: ShotPlan, *, given: bool, wi
     return replace(report, median_depth=plan.median_depth)
 
 
-def _left_out(maps: DepthMaps, shot: ShotSpan) -> ShotReport:
-    """A shot whose depth has not the units of the poses."""
+def _left_out(maps: DepthMaps, shot: ShotSpan, others: str) -> ShotReport:
+    """A shot whose depth has other units than what it should stand beside."""
     start, end = _span(maps, shot)
-    why = "its depth has not the units of the poses"
+    why = f"its depth has not the units of {others}"
     return ShotReport(shot.shot, start, end, shot.count, False, "relative", why, "nothing", nan, (), (), None)
 
 

@@ -12,6 +12,7 @@ from recon.evaluation.page import render
 from recon.evaluation.trust import (
     OFF,
     ORDERED,
+    CameraReport,
     PictureReport,
     RunReport,
     ShotReport,
@@ -104,20 +105,22 @@ def _tiles(report: RunReport) -> list[tuple[str, str]]:
 
 
 def _facts(report: RunReport) -> list[tuple[str, str]]:
-    camera = report.camera
-    spread = "" if camera.spread is None else f" \N{PLUS-MINUS SIGN} {camera.spread:.1f}"
     units = dict.fromkeys(f"{UNIT_NAMES[shot.units]} ({shot.origin})" for shot in report.shots if shot.used)
     cuts = ", ".join(f"{shot.start:.2f} s" for shot in report.shots[1:_CUTS_NAMED])
     more = ", ..." if len(report.shots) > _CUTS_NAMED else ""
     return [
         ("depth", report.depth),
         ("units", ", ".join(units)),
-        ("field of view", f"{camera.fov:.1f}{spread} degrees ({camera.origin})"),
-        ("poses", report.poses),
-        ("frames without pose", str(report.without_pose)),
+        *([] if report.camera is None else [("field of view", _view(report.camera))]),
+        *([] if report.poses is None else [("poses", report.poses), ("frames without pose", str(report.without_pose))]),
         ("cuts", f"{len(report.shots) - 1} ({cuts}{more})" if cuts else "none"),
         *report.results,
     ]
+
+
+def _view(camera: CameraReport) -> str:
+    spread = "" if camera.spread is None else f" \N{PLUS-MINUS SIGN} {camera.spread:.1f}"
+    return f"{camera.fov:.1f}{spread} degrees ({camera.origin})"
 
 
 def _cells(shot: ShotReport) -> list[str]:
