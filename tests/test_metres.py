@@ -4,24 +4,29 @@ The network knows the truth but for a factor that grows from 1 to 1.2 along the 
 its windows. So the first frame alone leaves depth 20 % too far at the end.
 """
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 from scenes import TrueDisparityNetwork
 from test_pipelines import ROOM, write_sfm
 
-from recon.errors import AlignmentError, FormatError, OptionError
+from recon.errors import AlignmentError
 from recon.geometry import transform, unproject
 from recon.io.calibration import read_intrinsics
 from recon.io.depth import DepthFolder
+from recon.io.store import ShotSpan
 from recon.io.trajectory import read_trajectory
 from recon.io.video import open_source
+from recon.pipelines.depth import DepthMaps
+from recon.pipelines.metres import CameraOf, gauges
 from recon.settings import SamplingSettings
-from recon.types import Intrinsics, MetricPicture, Picture
+from recon.types import Correspondences, DepthEstimate, Intrinsics, MetricPicture, Picture, Quantity, Units
 from recon_cli.cli import run
 
 FRAMES, RATE = 60, 20
@@ -121,7 +126,7 @@ def bare_points(path: Path, outliers: float = 0.0) -> Path:
     return path
 
 
-# ------------------------------------------------------------------------------------------------------------ each option
+# --------------------------------------------------------------------------------------------------------- each option
 
 
 def test_the_first_frame_alone_leaves_the_drift(metric: Metric) -> None:
@@ -172,3 +177,189 @@ def test_the_metric_first_frame_of_a_network_is_the_seed_method(
     ratio = metric("--anchor", "first", *CAMERA)
     assert scanner.asked == [0]
     np.testing.assert_allclose(ratio / ratio[0], np.linspace(1, 1 + DRIFT, FRAMES), rtol=0.004)
+
+
+def test_least_squares_follows_what_the_robust_fit_leaves_out(metric: Metric, tmp_path: Path) -> None:
+    """A fifth of the first frame's depth is four times too near: the published method is the one that believes it."""
+    depth = DepthFolder(ROOM / "depth", scale=1000.0)[0].copy()
+    depth[:, : depth.shape[1] // 5] /= 4
+    np.save(tmp_path / "first.npy", depth)
+    first = ("--first-frame-depth", str(tmp_path / "first.npy"))
+    assert metric(*first)[0] == pytest.approx(1, abs=0.005)
+    assert metric(*first, "--fit", "least-squares")[0] < 0.8
+
+
+def test_the_first_of_some_metric_frames_is_the_seed_method_too(metric: Metric, tmp_path: Path) -> None:
+    folder = scans(tmp_path / "scans", [0, 30, 59])
+    ratio = metric("--anchor", "first", "--metric-depth", str(folder), *NUMBERED)
+    np.testing.assert_allclose(ratio, np.linspace(1, 1 + DRIFT, FRAMES), rtol=0.004)
+
+
+def test_lidar_that_hits_few_pixels_is_enough(metric: Metric, tmp_path: Path) -> None:
+    folder = scans(tmp_path / "scans", range(0, FRAMES, 2), keep=0.02)
+    ratio = metric("--metric-depth", str(folder), *NUMBERED)
+    np.testing.assert_allclose(ratio[:-1], 1, atol=0.01)
+
+
+def test_depth_up_to_a_factor_needs_a_factor_alone(tmp_path: Path) -> None:
+    """Maps of lengths that are twice too long: their inverse has no shift, and three landmarks' worth is enough."""
+    folder = tmp_path / "twice"
+    folder.mkdir()
+    for number, map_ in enumerate(DepthFolder(ROOM / "depth", scale=1000.0).maps(range(FRAMES))):
+        np.save(folder / f"{number:03d}.npy", 2 * map_)
+    order = ["depth", str(ROOM / "room.mp4"), "--depth", str(folder), "-q", "--no-preview", "--resolution", "network"]
+    order += ["-o", str(tmp_path / "maps"), "--first-frame-depth", str(ROOM / "depth" / "000000.png")]
+    assert run(order) == 0
+    shot = yaml.safe_load((tmp_path / "maps.yaml").read_text())["provenance"]["shots"][0]
+    assert shot["scale"] == pytest.approx(2, rel=1e-3)
+    assert shot["shift"] == 0
+    ratio = DepthFolder(tmp_path / "maps", scale=1.0)[30] / DepthFolder(ROOM / "depth", scale=1000.0)[30]
+    np.testing.assert_allclose(ratio, 1, rtol=2e-3)
+
+
+# ------------------------------------------------------------------------------------------------------- units of maps
+
+
+@pytest.mark.parametrize("how", ["known-distance", "first-frame-depth", "moge"])
+def test_a_map_of_arbitrary_units_becomes_metric(
+    metric: Metric, pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The map's unit is 1 / 0.3 m; the network that says so is off by 5 % in each picture."""
+    model = write_sfm(tmp_path / "sparse", scale=0.3)
+    rows = [line.split() for line in (model / "points3D.txt").read_text().splitlines()]
+    ends = np.array([[float(x) for x in row[1:4]] for row in (rows[0], rows[40])])
+    metres = float(np.linalg.norm(ends[0] - ends[1])) / 0.3
+    monkeypatch.setattr("recon.models.choose.choose_metric", lambda *_args, **_kwargs: Scanner(pictures))
+    options = {
+        "known-distance": ("--known-distance", rows[0][0], rows[40][0], f"{metres}"),
+        "first-frame-depth": ("--first-frame-depth", str(ROOM / "depth" / "000000.png")),
+        "moge": (),
+    }[how]
+    ratio = metric("--sparse", str(model), *NUMBERED, "--scale-from", how, *options)
+    np.testing.assert_allclose(ratio[:55], 1, atol=0.06 if how == "moge" else 0.01)
+
+
+# -------------------------------------------------------------------------------------------------- which map of which
+
+
+def test_a_stack_with_times_needs_no_names(metric: Metric, tmp_path: Path) -> None:
+    depth = DepthFolder(ROOM / "depth", scale=1000.0)
+    numbers = [*range(0, FRAMES, 10), FRAMES - 1]
+    np.savez(tmp_path / "scans.npz", depth=np.stack([depth[n] for n in numbers]), times=np.array(numbers) / RATE)
+    np.testing.assert_allclose(metric("--metric-depth", str(tmp_path / "scans.npz")), 1, atol=0.01)
+
+
+def test_maps_of_all_frames_go_by_their_order(metric: Metric) -> None:
+    """And where every frame is known, every frame gets its own line: nothing is left to smooth over."""
+    np.testing.assert_allclose(metric("--metric-depth", str(ROOM / "depth")), 1, atol=0.002)
+
+
+@pytest.mark.usefixtures("metric")
+@pytest.mark.parametrize(
+    ("options", "exit_code", "says"),
+    [
+        (["--metric-depth", "SCANS"], 1, "scans: 3 maps for 60 frames: which are they of?"),
+        (["--sparse", "POINTS"], 2, "points.xyz: bare points need --trajectory"),
+        (["--sparse", "POINTS", *POSES, "--scale-from", "moge"], 2, "is in metres already (see --slam-units)"),
+        (["--anchor", "frames", "--metric-depth", "nowhere"], 1, "nowhere: there is no such file or folder"),
+        (["--anchor", "sparse"], 2, "--anchor sparse needs --sparse"),
+    ],
+    ids=["maps of no frames", "no trajectory", "metres already", "no folder", "no map"],
+)
+def test_what_is_given_in_vain_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], exit_code: int, says: str
+) -> None:
+    made = {"SCANS": scans(tmp_path / "scans", [3, 5, 9]), "POINTS": bare_points(tmp_path / "points.xyz")}
+    order = ["depth", str(ROOM / "room.mp4"), "-o", str(tmp_path / "maps"), "-q"]
+    assert run([*order, *(str(made.get(option, option)) for option in options)]) == exit_code
+    [line] = capfd.readouterr().err.splitlines()
+    assert says in line
+    assert not (tmp_path / "maps").exists()
+
+
+@pytest.mark.usefixtures("metric")
+def test_of_several_anchors_the_one_that_is_used_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = scans(tmp_path / "scans", [0, 30, 59])
+    order = ["depth", str(ROOM / "room.mp4"), "-o", str(tmp_path / "maps"), "--no-preview", *NUMBERED]
+    order += ["--metric-depth", str(folder), "--first-frame-depth", str(ROOM / "depth" / "000000.png")]
+    told = "--first-frame-depth is not used: --metric-depth anchors the run (see --anchor)"
+    assert run(order) == 0
+    assert told in " ".join(capfd.readouterr().err.split())
+    assert run([*order, "--anchor", "frames"]) == 0
+    assert told not in " ".join(capfd.readouterr().err.split())
+
+
+# ------------------------------------------------------------------------------------------------ each shot for itself
+
+
+class Shots:
+    """``DepthMaps`` of shots of 10 frames each, 10 frames in a second, in scales of their own."""
+
+    quantity: Quantity = "disparity"
+    scales = (1.0, 2.0, 4.0)
+    frame_count = 30
+    shots = tuple(ShotSpan(shot, 10 * shot, 10) for shot in range(3))
+
+    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
+        for index in range(start, self.frame_count):
+            inverse = np.linspace(0.2, 1, 60 * 80, dtype=np.float32).reshape(60, 80)
+            yield DepthEstimate(index, index / 10, index // 10, inverse / np.float32(self.scales[index // 10]))
+
+
+@dataclass(frozen=True)
+class Known:
+    """An anchor that knows the truth of some frames."""
+
+    frames: Sequence[int]
+    units: Units = "metres"
+    origin: str = "the truth"
+    consistent: bool = True
+    unit_sigma: float = 0.0
+
+    def covers(self, shot: ShotSpan) -> bool:  # noqa: ARG002 - an Anchor
+        return True
+
+    def correspondences(self, maps: DepthMaps, shot: ShotSpan, _camera: CameraOf) -> Iterator[Correspondences]:
+        for estimate in islice(maps.estimates(shot.start), shot.count):
+            if estimate.index in self.frames:
+                disparity = estimate.values.ravel().astype(float)
+                inverse = disparity * Shots.scales[shot.shot] + np.random.default_rng(0).normal(0, 1e-3, len(disparity))
+                yield Correspondences(disparity, inverse, np.ones(len(disparity)), estimate.time)
+
+
+def no_camera() -> Intrinsics:
+    raise AssertionError("nobody needs it")
+
+
+def test_every_shot_has_a_gauge_of_its_own() -> None:
+    found = gauges(Shots(), Known(range(0, 30, 3)), no_camera)
+    np.testing.assert_allclose(
+        [gauge.curve.at(shot.start / 10).scale for gauge, shot in zip(found, Shots.shots, strict=True)],
+        Shots.scales,
+        rtol=1e-3,
+    )
+
+
+def test_a_shot_that_its_anchor_does_not_determine_is_told_and_goes_on_without(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Even the first one: a title card must not end the run."""
+    found = gauges(Shots(), Known([12, 18]), no_camera)
+    assert [gauge.units for gauge in found] == ["relative", "metres", "relative"]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "shot 0 (from frame 0) has no anchor",
+        "shot 2 (from frame 20) has no anchor",
+    ]
+
+
+def test_an_anchor_that_determines_nothing_at_all_ends_the_run() -> None:
+    with pytest.raises(AlignmentError, match=r"^the truth: 0 anchored places in 0 frames"):
+        gauges(Shots(), Known([]), no_camera)
+
+
+def test_the_facts_of_a_long_shot_are_as_short_as_those_of_a_short_one() -> None:
+    """Provenance is for reading: the curve itself stands in the report."""
+    [gauge, *_] = gauges(Shots(), Known(range(30)), no_camera)
+    assert len(gauge.curve.times) == 10
+    assert all(np.isscalar(value) for value in gauge.facts.values())
+    assert yaml.safe_load(yaml.safe_dump(gauge.facts)) == gauge.facts

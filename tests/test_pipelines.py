@@ -135,6 +135,23 @@ def test_a_colmap_model_gives_poses_camera_and_scale_in_its_own_units(tmp_path: 
 
 
 @pytest.mark.usefixtures("network")
+def test_points_and_poses_of_one_map_become_metric_together(tmp_path: Path) -> None:
+    model = write_sfm(tmp_path / "sparse", scale=0.3)
+    ends = [line.split() for line in (model / "points3D.txt").read_text().splitlines()][:41:40]
+    metres = np.linalg.norm(np.subtract(*(np.array(end[1:4], float) for end in ends))) / 0.3
+    sfm = ("--sparse", str(model), "--trajectory", str(model), "--trajectory-rate", "20", "--end", "2.7")
+    known = ("--scale-from", "known-distance", "--known-distance", ends[0][0], ends[1][0], f"{metres:.6f}")
+    store = ("--store", str(tmp_path / "store"))
+    assert pointcloud(tmp_path / "a.ply", *sfm, *known, *store) == 0
+    assert pointcloud(tmp_path / "b.ply", *POSES, *CAMERA, *FIRST, "--end", "2.7", *store) == 0
+    spans = [
+        np.ptp(np.percentile(read_ply(tmp_path / name).points, [2, 98], axis=0), axis=0) for name in ("a.ply", "b.ply")
+    ]
+    np.testing.assert_allclose(spans[0], spans[1], rtol=0.02)
+    assert b"comment units: m\n" in (tmp_path / "a.ply").read_bytes()[:800]
+
+
+@pytest.mark.usefixtures("network")
 def test_poses_in_metres_and_points_in_slam_units_do_not_mix(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = write_sfm(tmp_path / "sparse", scale=1.0)
     mixed = ("--sparse", str(model), "--trajectory-rate", "20", *POSES)

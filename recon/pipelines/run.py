@@ -11,6 +11,7 @@ from recon.errors import TrajectoryError
 from recon.evaluation.trust import MISMATCH
 from recon.io.calibration import read_intrinsics
 from recon.io.cloud import Up, axes_comment, to_axes
+from recon.io.points import is_points_file
 from recon.io.source import Source
 from recon.io.store import ShotSpan
 from recon.io.trajectory import pose_at, read_trajectory, slam_units
@@ -303,7 +304,7 @@ def _calibrated(path: Path | None, width: int, height: int) -> Camera | None:
 def _calibrated_by_slam(settings: SettingsOfLengths, width: int, height: int) -> Camera | None:
     """The camera of a COLMAP model or transforms.json that was given for its poses or points."""
     for path in (settings.anchor.sparse, settings.camera.trajectory):
-        if path is not None and slam_units(path) == "slam":
+        if path is not None and not is_points_file(path) and slam_units(path) == "slam":
             return _calibrated(path, width, height)
     return None
 
