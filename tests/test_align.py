@@ -11,7 +11,16 @@ from strategies import depth_maps, seeds
 
 from recon.errors import AlignmentError
 from recon.fitting import Line
-from recon.stages.align import ROWS_OF_A_PICTURE, collected, depth_from_disparity, fit_shot, relative_gauge, to_depth
+from recon.smoothing import DriftFit, LineCurve
+from recon.stages.align import (
+    ROWS_OF_A_PICTURE,
+    collected,
+    depth_from_disparity,
+    fit_shot,
+    followed,
+    relative_gauge,
+    to_depth,
+)
 from recon.types import Correspondences, DisparityFrame, Frame
 
 TINY = float(np.finfo(np.float32).tiny)
@@ -61,6 +70,83 @@ def test_of_a_picture_no_more_places_take_part_than_need_to() -> None:
     fit = fit_shot(collected([replace(exact, inverse_depth=exact.inverse_depth * factor)]))
     assert fit.smooth.scale[0] == pytest.approx(2.1, abs=0.02)
     assert fit.count == ROWS_OF_A_PICTURE
+
+
+def test_an_hour_of_anchored_pictures_is_held_in_bounded_memory() -> None:
+    """All pictures stay, the first as well as the last, each with fewer places; and the line is what it was."""
+    random = np.random.default_rng(0)
+    hour = (seen(random, 40, index / 3) for index in range(3000))
+    kept = collected(hour, of_a_picture=30, of_a_shot=15_000)
+    rows = np.array([len(each.weight) for each in kept])
+    assert len(kept) == 3000
+    assert rows.sum() <= 15_000
+    assert rows.min() == rows.max() == 3
+    fit = fit_shot(kept[::30])
+    np.testing.assert_allclose(fit.smooth.at(500.0), (2, 0.1), rtol=0.02)
+
+
+def test_places_that_are_thinned_keep_what_belongs_to_them() -> None:
+    row = np.arange(1000.0)
+    [kept] = collected([Correspondences(row, row + 1, row + 2, 7.0, 5, np.arange(1000))], of_a_picture=100)
+    assert (kept.time, kept.left_out, len(kept.weight)) == (7.0, 5, 100)
+    np.testing.assert_array_equal(kept.inverse_depth, kept.disparity + 1)
+    np.testing.assert_array_equal(kept.weight, kept.disparity + 2)
+    np.testing.assert_array_equal(kept.block, kept.disparity)
+    assert (np.floor(kept.disparity / 10) == np.arange(100)).all(), "one of each ten"
+
+
+# ----------------------------------------------------------------------------------------------- which line is followed
+
+
+def drifted(times: np.ndarray) -> DriftFit:
+    """Pictures whose own scale is 2.2, about a smooth one of 2."""
+    smooth, own = (
+        LineCurve(
+            times, np.full(len(times), scale), np.zeros(len(times)), np.tile(np.eye(2) * scale, (len(times), 1, 1))
+        )
+        for scale in (2.0, 2.2)
+    )
+    return DriftFit(smooth, own, 0.1, 0.1, np.ones(len(times)), 1.0, 0.01, 100)
+
+
+@pytest.mark.parametrize(("every", "scale"), [(1, 2.2), (2, 2.2), (3, 2.0), (30, 2.0)])
+def test_pictures_have_their_own_line_where_most_of_them_are_anchored(every: int, scale: float) -> None:
+    """And where few are, depth does not sway from anchor to anchor."""
+    curve = followed(drifted(np.arange(0, 90, every) / 30), 0.0, 89 / 30, 1 / 30)
+    inside = slice(None, -1)  # the last frame of all is no anchored one for every = 30
+    np.testing.assert_array_equal(curve.scale[inside], scale)
+    np.testing.assert_array_equal(
+        curve.covariance[inside], np.broadcast_to(np.eye(2) * scale, (len(curve.scale) - 1, 2, 2))
+    )
+
+
+def test_beside_a_gap_and_beyond_the_last_anchor_the_smooth_line_counts() -> None:
+    """Landmarks were seen in frames 10 to 19 and 50 to 59 of a hundred: nothing of frame 19 is carried to frame 20."""
+    times = np.concatenate([np.arange(10, 20), np.arange(50, 60)]) / 30
+    curve = followed(drifted(times), 0.0, 99 / 30, 1 / 30)
+    assert [curve.at(frame / 30).scale for frame in (0, 10, 19, 35, 50, 59, 99)] == [2.0] * 7
+    np.testing.assert_allclose([curve.at(frame / 30).scale for frame in (11, 18, 51, 58)], 2.2)
+
+
+def test_the_ends_of_a_shot_are_no_gaps() -> None:
+    curve = followed(drifted(np.arange(90) / 30), 0.0, 89 / 30, 1 / 30)
+    assert curve.at(0.0).scale == curve.at(89 / 30).scale == 2.2
+
+
+def test_a_single_anchored_picture_is_one_line_for_all() -> None:
+    fit = fit_shot([seen(np.random.default_rng(0), 100, 3.0)])
+    assert followed(fit, 0.0, 100.0, 1 / 30) is fit.smooth
+
+
+def test_where_the_way_back_pays() -> None:
+    """What ``followed`` says of one anchored picture in n: the variance that is left, measured."""
+    random, left = np.random.default_rng(0), []
+    for every in (2, 3):
+        own = random.normal(0, 1, 60_001)
+        mixed = np.interp(np.arange(60_001), np.arange(0, 60_001, every), own[::every])
+        left.append(np.var(own - mixed))
+    np.testing.assert_allclose(left, [1 / 2 * 1.5, 2 / 3 * 14 / 9], rtol=0.03)
+    assert left[0] < 1 < left[1]
 
 
 def test_weights_reach_the_fit() -> None:

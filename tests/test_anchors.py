@@ -73,6 +73,32 @@ def test_scattered_depth_counts_where_it_is() -> None:
     np.testing.assert_allclose(SCALE * found.disparity + SHIFT, found.inverse_depth, rtol=1e-5)
 
 
+@pytest.mark.parametrize("finer", [1, 4])
+def test_of_lidar_no_point_is_lost_however_fine_its_picture(finer: int) -> None:
+    """A map of the film's size with a hundredth of its pixels, beside the network's small one."""
+    depth = 1 / scene(60 * finer, 80 * finer)
+    depth[np.random.default_rng(0).random(depth.shape) > 0.01 * 16 / finer**2] = np.nan
+    found = from_depth_map(disparity_of(scene()), depth, time=0.0)
+    edges = 2 * 2 * (24 + 32) / (60 * 80)
+    assert len(found.weight) == pytest.approx((1 - edges) * np.isfinite(depth).sum(), rel=0.03)
+    assert found.left_out == np.isfinite(depth).sum() - len(found.weight)
+    np.testing.assert_allclose(SCALE * found.disparity + SHIFT, found.inverse_depth, atol=0.5 / 60 + 1e-6)
+
+
+@pytest.mark.parametrize("keep", [1.0, 0.05])
+def test_neighbours_share_a_block(keep: float) -> None:
+    """Squares of a chessboard: 8 x 8 of them, and each place lies in its own."""
+    row, column = np.mgrid[:64, :64]
+    depth = (1 / (1 + (row * 64 + column) * 1e-6)).astype(np.float32)
+    depth[np.random.default_rng(0).random(depth.shape) > keep] = np.nan
+    found = from_depth_map(np.ones((64, 64), np.float32), depth, time=0.0)
+    pixel = np.rint((found.inverse_depth - 1) * 1e6).astype(int)
+    assert found.block is not None
+    near = np.abs(pixel // 64 // 8 * 8 + pixel % 64 // 8 - found.block)
+    assert np.mean(near > 0) < 0.01, "rounding of float32 may move a pixel into its neighbour"
+    assert len(np.unique(found.block)) > 60
+
+
 def test_depth_that_is_not_positive_is_unknown() -> None:
     depth = 1 / scene()
     depth[0, :3] = [0, -1, np.inf]

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float64
 
 from recon.errors import AlignmentError
-from recon.fitting import MAX_ROWS, Line, solve_affine
+from recon.fitting import MAX_ROWS, AffineFit, Line, fit_affine, fit_scale, solve_affine
 from recon.smoothing import DriftFit, Group, LineCurve, fit_drifting
 from recon.types import Correspondences, DepthFrame, DepthMap, DisparityFrame
 
@@ -52,8 +53,7 @@ def _thinned(seen: Correspondences, most: int) -> Correspondences:
     count = len(seen.weight)
     if count <= most:
         return seen
-    part = (np.arange(most) + np.random.default_rng(most).random(most)) * (count / most)
-    row = part.astype(np.int64)
+    row = (_parts(most) * (count / most)).astype(np.int64)
     block = None if seen.block is None else seen.block[row]
     return replace(
         seen,
@@ -64,8 +64,17 @@ def _thinned(seen: Correspondences, most: int) -> Correspondences:
     )
 
 
+@cache
+def _parts(most: int) -> Float64[np.ndarray, " most"]:
+    parts: Float64[np.ndarray, " most"] = np.arange(most) + np.random.default_rng(most).random(most)
+    return parts
+
+
 def fit_shot(seen: Sequence[Correspondences], *, robust: bool = True, with_shift: bool = True) -> DriftFit:
     """Scale and shift of a shot as smooth functions of time, from all that its anchors say (``recon.smoothing``).
+
+    Where near and far swap for a time (a structure from motion turned inside out, an anchor of something else), no line
+    with a positive scale follows: then one robust line is taken for the whole shot, and its drift is infinite.
 
     Args:
         seen: pictures of one shot (``collected``).
@@ -78,7 +87,7 @@ def fit_shot(seen: Sequence[Correspondences], *, robust: bool = True, with_shift
     groups = [Group(each.time, each.disparity, each.inverse_depth, each.weight, each.block) for each in seen]
     try:
         used = [group for group in groups if len(group.x)]
-        return fit_drifting(used, with_shift=with_shift) if robust else _least_squares(used, with_shift=with_shift)
+        return (_robust if robust else _least_squares)(used, with_shift=with_shift)
     except AlignmentError as error:
         places = sum(len(group.x) for group in groups)
         raise AlignmentError(
@@ -88,11 +97,34 @@ def fit_shot(seen: Sequence[Correspondences], *, robust: bool = True, with_shift
         ) from error
 
 
+def _robust(groups: Sequence[Group], *, with_shift: bool) -> DriftFit:
+    try:
+        return fit_drifting(groups, with_shift=with_shift)
+    except AlignmentError:
+        if not groups:
+            raise
+        return _steady(groups, with_shift=with_shift)  # raises, too, where all places together give no line
+
+
+def _steady(groups: Sequence[Group], *, with_shift: bool) -> DriftFit:
+    """One robust line through all rows, for anchors that no drifting one can follow."""
+    fit = (fit_affine if with_shift else fit_scale)(*_columns(groups))
+    shift = fit.shift if isinstance(fit, AffineFit) else 0.0
+    curve = LineCurve.constant(Line(fit.scale, shift))
+    ones = np.ones(len(groups))
+    return DriftFit(curve, curve, math.inf, math.nan, ones, fit.inlier_ratio, fit.residual_mad, fit.count)
+
+
+def _columns(groups: Sequence[Group]) -> tuple[Float64[np.ndarray, " n"], ...]:
+    """Disparity, inverse depth and weight of all rows."""
+    return tuple(np.concatenate(column) for column in zip(*((g.x, g.y, g.weight) for g in groups), strict=True))
+
+
 def _least_squares(groups: Sequence[Group], *, with_shift: bool) -> DriftFit:
     """One line through all rows, each with its weight and none left out."""
     if not groups:
         raise AlignmentError("no rows to fit")
-    x, y, weight = (np.concatenate(column) for column in zip(*((g.x, g.y, g.weight) for g in groups), strict=True))
+    x, y, weight = _columns(groups)
     line = solve_affine(x, y, weight) if with_shift else Line(float((weight * x * y).sum() / (weight * x * x).sum()), 0)
     if not line.scale > 0:
         raise AlignmentError(f"the scale is {line.scale:.3g}, but it must be positive")

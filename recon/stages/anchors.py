@@ -24,7 +24,8 @@ def from_depth_map(disparity: DepthMap, depth: OtherMap, *, time: float) -> Corr
     """Places where a map of known depth says something, from two maps of the same picture at any two sizes.
 
     They are compared at the centres of the coarser one's pixels, by the nearest value, so that near and far never mix;
-    places beside an edge of either map are left out, and so is disparity that a network has clipped to exactly 0.
+    where depth is scattered (lidar in a picture), at the pixels that have it. Places beside an edge of either map are
+    left out, and so is disparity that a network has clipped to exactly 0.
 
     Args:
         disparity: (h, w), NaN = unknown.
@@ -36,9 +37,12 @@ def from_depth_map(disparity: DepthMap, depth: OtherMap, *, time: float) -> Corr
     """
     _require_same_picture(disparity, depth)
     inverse = _inverse(depth)
-    size = min(disparity.shape[0], depth.shape[0]), min(disparity.shape[1], depth.shape[1])
     known = np.where(disparity == 0, np.float32(np.nan), disparity)
-    d, z = (_at_centres(_without_edges(values, size), size) for values in (known, inverse))
+    scattered = _scattered(inverse)
+    coarser = min(disparity.shape[0], depth.shape[0]), min(disparity.shape[1], depth.shape[1])
+    size = (depth.shape[0], depth.shape[1]) if scattered else coarser
+    d = _at_centres(_without_edges(known, coarser), size)
+    z = inverse if scattered else _at_centres(_without_edges(inverse, coarser), size)
     both = np.isfinite(d) & np.isfinite(z)
     count = int(np.count_nonzero(both))
     left_out = int(np.count_nonzero(np.isfinite(_at_centres(inverse, size)))) - count
@@ -71,6 +75,13 @@ def _require_same_picture(disparity: DepthMap, depth: OtherMap) -> None:
             f"the anchor's depth map is {other_w} x {other_h}, but the picture has the shape of {w} x {h}: "
             "give the depth of the whole picture"
         )
+
+
+def _scattered(values: DepthMap) -> bool:
+    """Whether most known pixels stand alone: their neighbours to the right are unknown."""
+    known = np.isfinite(values)
+    beside = np.count_nonzero(known[:, 1:] & known[:, :-1])
+    return bool(2 * beside < np.count_nonzero(known))
 
 
 def _blocks(size: tuple[int, int]) -> Int64[np.ndarray, "other_h other_w"]:
