@@ -195,8 +195,10 @@ def _sorted(groups: Sequence[Group]) -> _Rows:
     kept = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & np.isfinite(weight) & (weight > 0))
     if not len(kept):
         raise AlignmentError(f"none of {len(x)} rows is finite and has weight")
-    order = kept[np.lexsort((weight[kept], y[kept], x[kept], time[kept]))]
+    order = kept[np.argsort(time[kept], kind="stable")]
     times, first = np.unique(time[order], return_index=True)
+    for rows in np.split(order, first[1:]):  # views: group by group is several times faster than all at once
+        rows[:] = rows[np.lexsort((weight[rows], y[rows], x[rows]))]
     weight = weight[order]
     return _Rows(times, first.astype(np.int64), x[order], y[order], weight / weight.max(), block[order])
 
@@ -485,7 +487,7 @@ def _most_likely(information: _Information, state: _State, times: Times) -> _Sha
 
     start = np.log(np.concatenate(state.shares))
     bounds = [(2 * log(_SMALLEST), 0.0)] * len(start)
-    found = np.exp(minimize(cost, start, method="L-BFGS-B", bounds=bounds, options={"eps": 1e-4}).x)
+    found = np.exp(minimize(cost, start, method="L-BFGS-B", bounds=bounds, options={"eps": 1e-4, "gtol": 0.02}).x)
     return _Shares(found[:half], found[half:])
 
 
