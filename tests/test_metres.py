@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -23,12 +24,23 @@ from recon.io.depth import DepthFolder
 from recon.io.store import ShotSpan
 from recon.io.trajectory import read_trajectory
 from recon.io.video import open_source
+from recon.pipelines.anchors import MetricEye, MetricPictures, SlamMap
 from recon.pipelines.depth import DepthMaps
-from recon.pipelines.metres import CameraOf, gauges
+from recon.pipelines.metres import CameraOf, Gauge, gauges
 from recon.settings import SamplingSettings
-from recon.types import Correspondences, DepthEstimate, Intrinsics, MetricPicture, Picture, Quantity, Units
+from recon.types import (
+    Correspondences,
+    DepthEstimate,
+    Intrinsics,
+    MetricPicture,
+    Picture,
+    Quantity,
+    SparsePoints,
+    Units,
+)
 from recon_cli.cli import run
 
+CONFIGS = Path(__file__).parents[1] / "configs" / "pointcloud"
 FRAMES, RATE = 60, 20
 DRIFT = 0.2
 SIZE = (72, 96)
@@ -102,6 +114,14 @@ def metric(truth: np.ndarray, pictures: list[Picture], tmp_path: Path, monkeypat
     return metric
 
 
+@pytest.fixture
+def scanner(metric: Metric, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch) -> Scanner:  # noqa: ARG001 - it hides MoGe first
+    """MoGe is there."""
+    scanner = Scanner(pictures)
+    monkeypatch.setattr("recon.models.choose.choose_metric", lambda *_args, **_kwargs: scanner)
+    return scanner
+
+
 def scans(folder: Path, numbers: Sequence[int], keep: float = 1.0) -> Path:
     """Depth maps of some frames, of which only some pixels are known."""
     folder.mkdir()
@@ -169,11 +189,7 @@ def test_metric_frames_of_a_network_take_the_drift_away(
     assert np.polyfit(np.linspace(0, 1, FRAMES), ratio, 1)[0] == pytest.approx(0, abs=0.06)
 
 
-def test_the_metric_first_frame_of_a_network_is_the_seed_method(
-    metric: Metric, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scanner = Scanner(pictures)
-    monkeypatch.setattr("recon.models.choose.choose_metric", lambda *_args, **_kwargs: scanner)
+def test_the_metric_first_frame_of_a_network_is_the_seed_method(metric: Metric, scanner: Scanner) -> None:
     ratio = metric("--anchor", "first", *CAMERA)
     assert scanner.asked == [0]
     np.testing.assert_allclose(ratio / ratio[0], np.linspace(1, 1 + DRIFT, FRAMES), rtol=0.004)
@@ -201,6 +217,32 @@ def test_lidar_that_hits_few_pixels_is_enough(metric: Metric, tmp_path: Path) ->
     np.testing.assert_allclose(ratio[:-1], 1, atol=0.01)
 
 
+@pytest.mark.parametrize(
+    ("config", "given", "origin"),
+    [
+        ("first-frame", "first", "first-frame depth 000000.png"),
+        ("plain-least-squares", "first", "first-frame depth 000000.png"),
+        ("metric-frames", "scans", "metric depth scans, 6 frames"),
+        ("metric-frames", "", "MoGe, every 2 s"),
+        ("sparse", "sparse", "sparse points of "),
+    ],
+)
+@pytest.mark.usefixtures("scanner")
+def test_each_way_is_one_settings_file(metric: Metric, tmp_path: Path, config: str, given: str, origin: str) -> None:
+    options = {
+        "first": lambda: ("--first-frame-depth", str(ROOM / "depth" / "000000.png")),
+        "scans": lambda: ("--metric-depth", str(scans(tmp_path / "scans", range(0, FRAMES, 10)))),
+        "sparse": lambda: ("--sparse", str(write_sfm(tmp_path / "sparse", scale=1.0)), "--slam-units", "metres"),
+        "": lambda: (),
+    }[given]()
+    metric("--config", str(CONFIGS / f"{config}.yaml"), *CAMERA, *NUMBERED, *options)
+    facts = yaml.safe_load((tmp_path / "maps.yaml").read_text())
+    [shot] = facts["provenance"]["shots"]
+    assert shot["origin"].startswith(origin)
+    assert np.isnan(shot["drift_per_second"]) == ("first" in given)
+    assert facts["anchor"]["fit"] == ("least-squares" if config == "plain-least-squares" else "robust")
+
+
 def test_depth_up_to_a_factor_needs_a_factor_alone(tmp_path: Path) -> None:
     """Maps of lengths that are twice too long: their inverse has no shift, and three landmarks' worth is enough."""
     folder = tmp_path / "twice"
@@ -220,16 +262,14 @@ def test_depth_up_to_a_factor_needs_a_factor_alone(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- units of maps
 
 
+@pytest.mark.usefixtures("scanner")
 @pytest.mark.parametrize("how", ["known-distance", "first-frame-depth", "moge"])
-def test_a_map_of_arbitrary_units_becomes_metric(
-    metric: Metric, pictures: list[Picture], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
+def test_a_map_of_arbitrary_units_becomes_metric(metric: Metric, tmp_path: Path, how: str) -> None:
     """The map's unit is 1 / 0.3 m; the network that says so is off by 5 % in each picture."""
     model = write_sfm(tmp_path / "sparse", scale=0.3)
     rows = [line.split() for line in (model / "points3D.txt").read_text().splitlines()]
     ends = np.array([[float(x) for x in row[1:4]] for row in (rows[0], rows[40])])
     metres = float(np.linalg.norm(ends[0] - ends[1])) / 0.3
-    monkeypatch.setattr("recon.models.choose.choose_metric", lambda *_args, **_kwargs: Scanner(pictures))
     options = {
         "known-distance": ("--known-distance", rows[0][0], rows[40][0], f"{metres}"),
         "first-frame-depth": ("--first-frame-depth", str(ROOM / "depth" / "000000.png")),
@@ -363,3 +403,73 @@ def test_the_facts_of_a_long_shot_are_as_short_as_those_of_a_short_one() -> None
     assert len(gauge.curve.times) == 10
     assert all(np.isscalar(value) for value in gauge.facts.values())
     assert yaml.safe_load(yaml.safe_dump(gauge.facts)) == gauge.facts
+
+
+# --------------------------------------------------------------------------------------------------------- a long shot
+
+
+def long_camera() -> Intrinsics:
+    return Intrinsics.from_fov(60.0, 32, 24)
+
+
+class Long:
+    """``DepthMaps`` of 2000 frames, 30 in a second, whose scale drifts by 20 %."""
+
+    quantity: Quantity = "disparity"
+    frame_count = 2000
+    shots = (ShotSpan(0, 0, 2000),)
+    inverse = np.geomspace(0.1, 1, 24 * 32, dtype=np.float32).reshape(24, 32)
+
+    def factor(self, index: int) -> float:
+        return 1 + DRIFT * index / 1999
+
+    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
+        for index in range(start, self.frame_count):
+            values = (self.inverse / np.float32(self.factor(index)) - np.float32(0.05)).astype(np.float32)
+            yield DepthEstimate(index, index / 30, 0, values)
+
+    def off(self, gauge: Gauge) -> np.ndarray:
+        """How far depth of each frame is off, at the worst place."""
+        lines = [(gauge.curve.at(each.time), each.values) for each in self.estimates()]
+        found = np.array([line.scale * values + line.shift for line, values in lines])
+        return np.abs(self.inverse / found - 1).max(axis=(1, 2))
+
+
+def test_metric_depth_every_five_seconds_holds_2000_frames_together() -> None:
+    """A metric network with 1 % of noise in its pixels, and one frame of fourteen that is three times too far."""
+
+    class Eye:
+        network = None
+
+        def depth(self, time: float, _camera: Intrinsics) -> np.ndarray:
+            noise = np.exp(np.random.default_rng(round(time)).normal(0, 0.01, Long.inverse.shape))
+            return (noise / Long.inverse * (3 if round(time) == 30 else 1)).astype(np.float32)
+
+    maps = Long()
+    anchor = MetricPictures(cast("MetricEye", Eye()), 5.0, "a network")
+    [gauge] = gauges(maps, anchor, long_camera)
+    assert len(gauge.agreements) == 14
+    off = maps.off(gauge)
+    assert off[-1] < 0.02
+    assert off.max() < 0.02
+    [seed] = gauges(
+        maps, MetricPictures(cast("MetricEye", Eye()), None, "a network"), lambda: Intrinsics.from_fov(60.0, 32, 24)
+    )
+    assert maps.off(seed)[-1] == pytest.approx(DRIFT, abs=0.02)
+
+
+def test_landmarks_of_which_a_third_is_wrong_hold_2000_frames_together() -> None:
+    """Thirty in every tenth frame; 30 % of them at a depth of anything."""
+    maps, random = Long(), np.random.default_rng(0)
+    times = np.repeat(np.arange(0, 2000, 10) / 30, 30)
+    places = random.random((len(times), 2))
+    row, column = np.floor(places[:, 1] * 24).astype(int), np.floor(places[:, 0] * 32).astype(int)
+    depth = 1 / Long.inverse[row, column].astype(float) * np.exp(random.normal(0, 0.01, len(times)))
+    wrong = random.random(len(times)) < 0.3
+    depth[wrong] = random.uniform(0.5, 20, np.count_nonzero(wrong))
+    points = SparsePoints(np.zeros((1, 3)), times, np.zeros(len(times), np.int64), places, depth)
+    slam = SlamMap(lambda _times, _camera: points, np.unique(times), "metres", "landmarks")
+    [gauge] = gauges(maps, slam, no_camera)
+    off = maps.off(gauge)
+    assert off[-1] < 0.01
+    assert np.median(off) < 0.01
