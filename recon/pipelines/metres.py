@@ -1,6 +1,7 @@
 """From disparity to lengths: the scale and shift of each shot, from what its anchor knows."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -131,6 +132,13 @@ def _anchored_shots(maps: DepthMaps, anchor: Anchor, camera: CameraOf, *, robust
 def _anchored(maps: DepthMaps, shot: ShotSpan, anchor: Anchor, camera: CameraOf, *, robust: bool) -> Gauge:
     seen = collected(anchor.correspondences(maps, shot, camera))
     fit = fit_shot(seen, robust=robust, with_shift=maps.quantity == "disparity")
+    if math.isinf(fit.drift):
+        logger.warning(
+            "shot %d: for a time, what is near to %s is far in the depth maps: one line is taken for the whole shot; "
+            "do not trust its lengths",
+            shot.shot,
+            anchor.origin,
+        )
     curve = followed(fit, *_span(maps, shot)) if anchor.consistent else fit.smooth
     return Gauge(curve, anchor.units, anchor.origin, fit, agreements(seen, fit), anchor.unit_sigma)
 

@@ -340,13 +340,13 @@ def document(report: RunReport) -> dict[str, Any]:
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON
-    """For JSON: six digits are more than any of these numbers has; what is not known is null."""
+    """For JSON: six digits are more than any of these numbers has; NaN is null, infinity "inf"."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(inner) for inner in value]
     if isinstance(value, float):
-        return float(f"{value:.6g}") if isfinite(value) else None
+        return float(f"{value:.6g}") if isfinite(value) else None if isnan(value) else str(value)
     return value
 
 
@@ -380,7 +380,7 @@ def _lengths(shot: ShotReport) -> str:
     if isnan(anchor.sigma):
         return "uncertainty not known"
     where = " in the anchored frame" if anchor.pictures == 1 else ""
-    drift = "" if isnan(anchor.drift) else f", drift {percent(anchor.drift)} a second"
+    drift = "" if not isfinite(anchor.drift) else f", drift {percent(anchor.drift)} a second"
     return f"+- {percent(anchor.sigma)}{where}{drift}"
 
 
