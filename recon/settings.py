@@ -96,7 +96,8 @@ class CameraSettings(Section):
     trajectory: Path | None = None
     """Camera poses: TUM, KITTI, a COLMAP model, transforms.json, or a folder of *.pose.txt."""
     trajectory_rate: float | None = Field(default=None, gt=0)
-    """Poses for each second, for formats without times (KITTI; COLMAP and transforms.json of a video's frames)."""
+    """Poses (or maps of --metric-depth) for each second, for formats without times: KITTI; COLMAP, transforms.json and
+    maps of a video's frames."""
     slam_units: Literal["auto", "metres", "arbitrary"] = "auto"
     """Units of --trajectory and --sparse; auto: TUM, KITTI and pose files are metres, SfM models are arbitrary."""
     static: bool = False
@@ -119,11 +120,12 @@ class AnchorSettings(Section):
     each shot and every --anchor-every seconds; sparse: the points of --sparse; none: relative units; auto: the best of
     these for which something is given or installed."""
     anchor_every: float = Field(default=5.0, gt=0)
-    """Seconds between two frames whose metric depth is asked of MoGe, with --anchor frames."""
+    """Seconds between two frames of which MoGe is asked for metric depth; the first and the last of a shot are too."""
     first_frame_depth: Path | None = None
     """Metric depth of the first frame: PNG (see --depth-scale), EXR, NPZ or NPY."""
     metric_depth: Path | None = None
-    """Folder of metric depth of some frames (a phone's lidar), named as the pictures or with their times."""
+    """Metric depth of some frames (a phone's lidar; unknown pixels are no harm): a folder or stack, with the pictures'
+    names, with times, or numbered as the video's frames (see --trajectory-rate)."""
     sparse: Path | None = None
     """SLAM or SfM map: a COLMAP model with its points and observations; or points (PLY, CSV, TXT, XYZ), seen from
     --trajectory."""

@@ -63,6 +63,19 @@ def test_least_squares_is_one_line_through_all_whatever_they_are(seed: int, fram
     assert (fit.count, fit.inlier_ratio) == (50 * frames, 1.0)
 
 
+@given(seed=seeds, robust=st.booleans())
+def test_lengths_up_to_a_factor_have_no_shift(seed: int, *, robust: bool) -> None:
+    """Of a metric network: three places are enough, and numpy's least squares without a constant says the same."""
+    random = np.random.default_rng(seed)
+    x = random.uniform(0.1, 1, 60)
+    places = Correspondences(x, 1.7 * x * np.exp(random.normal(0, 0.01, 60)), np.ones(60), 0.0)
+    fit = fit_shot([places], robust=robust, with_shift=False)
+    plain = np.linalg.lstsq(x[:, None], places.inverse_depth, rcond=None)[0]
+    np.testing.assert_allclose(fit.smooth.at(0.0), (plain[0], 0.0), rtol=5e-3 if robust else 1e-12)
+    few = replace(places, disparity=x[:3], inverse_depth=places.inverse_depth[:3], weight=np.ones(3))
+    assert fit_shot([few], robust=robust, with_shift=False).smooth.at(0.0).scale == pytest.approx(1.7, rel=0.05)
+
+
 def test_of_a_picture_no_more_places_take_part_than_need_to() -> None:
     """Evenly spread: where the upper half says 2 and the lower half says 2.2, the line lies between."""
     exact = seen(np.random.default_rng(0), 100_000)
