@@ -143,8 +143,8 @@ def fit_affine(x: Vector, y: Vector, weights: Vector | None = None, blocks: Bloc
 def fit_scale(x: Vector, y: Vector, weights: Vector | None = None, blocks: Blocks | None = None) -> ScaleFit:
     """Scale of y ~ scale * x where up to 40 % of the weight may be gross outliers in y.
 
-    Rows, weights and blocks as for ``fit_affine``. The start is the line of least absolute residuals: the median of y / x,
-    weighted by abs(x).
+    Rows, weights and blocks as for ``fit_affine``. The start is the line of least absolute residuals: the median of
+    y / x, weighted by abs(x).
 
     Raises:
         AlignmentError: no usable row, a single block, x all zero, or a scale that is not positive by three standard
