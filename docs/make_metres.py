@@ -7,13 +7,13 @@ WORK is for maps and reports: a second call goes on where the first one stopped.
 every anchor makes metres of the same maps.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import expm1, hypot, isfinite, nan
 from pathlib import Path
 from typing import Final
 
-import yaml
 from commands import ROOT, Work, folders, machine, write_page
 
 from recon.evaluation.measures import Values
@@ -102,6 +102,8 @@ class Row:
     """Relative standard error of lengths that the run states, the greatest of its shots."""
     trust: str
     """Whether its lengths can be trusted, as the run says."""
+    reason: str
+    """The gravest reason why not."""
 
 
 COLUMNS: Final[tuple[tuple[str, Callable[[Row], str]], ...]] = (
@@ -142,9 +144,8 @@ class Metres(Work):
         how = ("--resolution", "network", "--no-preview", "--store", self.folder / "stores" / sample.folder)
         self.run("recon", "depth", *what, *options, *how, "-o", maps, makes=maps)
         scored = (sample.name, self.data / sample.folder, *sample.truth, "--predictions", maps)
-        result = report / "report.json"
-        self.run("recon", "eval", *scored, "--prediction-kind", "depth", "--method", anchor, "-o", report, makes=result)
-        return Row(anchor, read_json(result).values, *_stated(maps))
+        self.run("recon", "eval", *scored, "--prediction-kind", "depth", "--method", anchor, "-o", report)
+        return Row(anchor, read_json(report / "report.json").values, *_stated(maps))
 
     def true_depth(self, sample: Sample, every: float) -> Path:
         """Maps of the sensor: of the first frame and of others after so many seconds each."""
@@ -177,13 +178,12 @@ class Metres(Work):
         ]
 
 
-def _stated(maps: Path) -> tuple[float, str]:
-    """What a run says of its lengths."""
-    facts = yaml.safe_load(maps.with_name(f"{maps.name}.yaml").read_text(encoding="utf-8"))["provenance"]
-    if facts["units"] != "metres":
-        raise ValueError(f"{maps}: is in {facts['units']}, not in metres")
-    sigmas = [hypot(shot["length_sigma"], shot["unit_sigma"]) for shot in facts["shots"] if shot is not None]
-    return max(sigmas, default=nan), str(facts.get("trust", ""))
+def _stated(maps: Path) -> tuple[float, str, str]:
+    """What a run says of its lengths: how uncertain, whether to trust them, and the gravest reason why not."""
+    report = json.loads(maps.with_name(f"{maps.name}.report.json").read_text(encoding="utf-8"))
+    anchors = [shot["anchor"] for shot in report["shots"] if shot["anchor"] is not None]
+    sigmas = [hypot(anchor["length_sigma"] or nan, anchor["unit_sigma"] or 0.0) for anchor in anchors]
+    return max(sigmas, default=nan), report["trust"], next(iter(report["reasons"]), "")
 
 
 def _shown(value: float, unit: str) -> str:
@@ -191,10 +191,11 @@ def _shown(value: float, unit: str) -> str:
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """In Markdown."""
+    """In Markdown, with the gravest reason of each doubt."""
     heads = [name for name, _cell in COLUMNS]
     cells = [heads, [":--", *("--:" for _ in heads[1:])], *([cell(row) for _name, cell in COLUMNS] for row in rows)]
-    return [f"| {' | '.join(line)} |" for line in cells]
+    doubts = [f"* *{row.anchor}*, {row.trust}: {row.reason}." for row in rows if row.trust != "yes"]
+    return [*(f"| {' | '.join(line)} |" for line in cells), "", *doubts]
 
 
 def claims(clips: Mapping[str, Mapping[str, Row]], streets: Mapping[str, Sequence[Row]]) -> list[str]:
