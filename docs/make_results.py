@@ -44,9 +44,6 @@ SAMPLES: Final = (
     ),
 )
 
-RELEASED: Final = SAMPLES[1]
-"""The sample that is scored by the released scripts' rules, too."""
-
 NETWORKS: Final = (
     ("depth-anything-v2-s", ("--model", "depth-anything-v2-s")),
     ("depth-anything-v2-s at 280", ("--model", "depth-anything-v2-s", "--input-size", "280")),
@@ -91,17 +88,17 @@ What the columns mean, and how the two protocols differ: [evaluation.md](evaluat
 class Results(Work):
     """Methods, and the samples on which they are scored."""
 
-    def depth(self, sample: Sample, protocol: str) -> list[Evaluation]:
+    def depth(self, sample: Sample) -> list[Evaluation]:
         """Every method on a sample."""
         return [
-            *(self.score(sample, protocol, row, options) for row, options in NETWORKS),
-            *(self.score(sample, protocol, row, self.maps(sample, *program)) for row, *program in PEERS),
+            *(self.score(sample, row, options) for row, options in NETWORKS),
+            *(self.score(sample, row, self.maps(sample, *program)) for row, *program in PEERS),
         ]
 
-    def score(self, sample: Sample, protocol: str, row: str, options: Sequence[str | Path]) -> Evaluation:
+    def score(self, sample: Sample, row: str, options: Sequence[str | Path]) -> Evaluation:
         """One method on a sample."""
-        report = self.folder / "reports" / f"{sample.folder}-{row}-{protocol}".replace(" ", "-")
-        what = ("eval", sample.name, self.data / sample.folder, *sample.options, "--protocol", protocol)
+        report = self.folder / "reports" / f"{sample.folder}-{row}-corrected".replace(" ", "-")
+        what = ("eval", sample.name, self.data / sample.folder, *sample.options)
         self.run("recon", *what, *options, "--method", row, "-o", report)
         return read_json(report / "report.json")
 
@@ -126,8 +123,7 @@ def main() -> None:
     work = Results(folders(__doc__ or ""))
     lines = [HEAD.format(machine=machine())]
     for sample in SAMPLES:
-        lines += [f"## {sample.title}", "", tables(work.depth(sample, "corrected"))]
-    lines += [f"## By the released scripts' rules: {RELEASED.title}", "", tables(work.depth(RELEASED, "vda-released"))]
+        lines += [f"## {sample.title}", "", tables(work.depth(sample))]
     for sample, true, model, title in PATHS:
         row = tables([work.path(sample, true, model)])
         lines += [f"## A camera path by structure from motion, {title}", "", row]
