@@ -76,6 +76,26 @@ def test_a_long_clip_keeps_its_peaks_and_gaps_but_not_its_size() -> None:
     assert [x for x, _ in points(path)] == sorted(x for x, _ in points(path))
 
 
+def test_what_is_uncertain_is_a_band_within_the_plot() -> None:
+    """Up along the upper bounds and back along the lower ones, with a gap in neither; unknown values have none."""
+    row, spread = [1.0, 2.0, nan, 1.0], [0.5, 1.0, 0.1, 0.25]
+    svg = ET.fromstring(line_chart([Series("a", range(4), row, spread)], "t", ""))  # noqa: S314
+    (band,) = [
+        path.get("d", "") for path in svg.iter("path") if path.get("opacity") == "0.18" and path.get("fill") != "none"
+    ]
+    xs, ys = zip(*points(band), strict=True)
+    assert band.endswith("Z")
+    assert [round(x) for x in xs] == [round(x) for x in [*sorted(set(xs)), *sorted(set(xs), reverse=True)]]
+    assert ys == pytest.approx([105, PLOT_TOP, 117.5, 142.5, 130, 155])
+
+
+def test_curves_along_seconds_have_round_seconds_below_them() -> None:
+    svg = ET.fromstring(line_chart([Series("a", [0.0, 0.7, 2.63], [1.0, 2.0, 3.0])], "t", "", along="s"))  # noqa: S314
+    assert texts(svg)[-7:] == ["0.0", "0.5", "1.0", "1.5", "2.0", "2.5", "s"]
+    frames = ET.fromstring(line_chart([Series("a", [0, 1, 3], [1.0, 2.0, 3.0])], "t", ""))  # noqa: S314
+    assert texts(frames)[-5:] == ["0", "1", "2", "3", "frame"]
+
+
 def test_seams_within_the_clip_are_lines() -> None:
     lines = [
         path.get("d", "") for path in chart([0.1] * 50, seams=(22, 44, 66)).iter("path") if path.get("stroke-dasharray")

@@ -8,7 +8,7 @@ landmarks, and turned inside out in the first third. Figures stand beside each l
 
 What comes out: yes, yes, no. With 20 % of gross outliers added: yes, yes; with 40 %, which the fit stands: yes,
 doubtful; with a scale that jitters by 15 % from picture to picture, or grows to 3.3 times: doubtful or no; with the
-landmarks of another clip, or the same ones backwards in time: no, always.
+landmarks of another clip, or the same ones backwards in time: no, or no line at all.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +90,17 @@ class PictureReport:
     level: float
     """Its own level over that of the smooth curve, minus 1."""
     weight: float
-    """How much it counted: near 0 if it is off as a whole."""
+    """How much it counted: near 0 if it differs from the others; 1 if nothing of it counted."""
+
+    @property
+    def off(self) -> bool:
+        """Whether it is off as a whole: by a little, so that it counts little, or so much that most places do not."""
+        return self.weight < OFF or self.outliers > self.places / 2
+
+    @property
+    def misordered(self) -> bool:
+        """Whether near and far are in another order than in the depth map."""
+        return self.order < ORDERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +335,7 @@ def _sigma(anchor: AnchorReport) -> Iterator[Finding]:
 
 
 def _unknown(anchor: AnchorReport) -> Iterator[Finding]:
-    if isnan(anchor.length_sigma):
+    if isnan(anchor.length_sigma) and not isinf(anchor.drift):
         yield Finding("doubtful", "how far lengths may be off is not known: one line was taken for the whole shot")
     if isnan(anchor.unit_sigma):
         yield Finding("doubtful", "how far the anchor's unit itself may be off is not known")

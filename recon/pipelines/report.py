@@ -14,8 +14,6 @@ from jaxtyping import Float64
 from recon import __version__
 from recon.evaluation.trust import (
     LEAST_PICTURES,
-    OFF,
-    ORDERED,
     AnchorReport,
     Basis,
     CameraReport,
@@ -135,8 +133,7 @@ def shot_report(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, *, given: bool, w
     """
     start, end = _span(maps, shot)
     jumps = tuple(_jumps(maps, shot, gauge)) if windows else ()
-    applied = _points(gauge.curve, start, end)
-    smooth = () if gauge.fit is None else _points(gauge.fit.smooth, start, end)
+    smooth = None if gauge.fit is None or gauge.fit.smooth is gauge.curve else gauge.fit.smooth
     return ShotReport(
         number=shot.shot,
         start=start,
@@ -147,8 +144,8 @@ def shot_report(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, *, given: bool, w
         origin=gauge.origin,
         basis=_basis(gauge, given=given),
         median_depth=nan,
-        curve=applied,
-        smooth=() if smooth == applied else smooth,
+        curve=_points(gauge.curve, start, end),
+        smooth=() if smooth is None else _points(smooth, start, end),
         anchor=None if gauge.fit is None else _anchor(gauge, gauge.fit, (start, end)),
         seams=thinned(jumps),
         seam_jump=_median([abs(seam.change) for seam in jumps]),
@@ -189,8 +186,8 @@ def _anchor(gauge: Gauge, fit: DriftFit, span: tuple[float, float]) -> AnchorRep
     seen = gauge.agreements
     pictures = _pictures(fit, seen)
     enough = len(pictures) >= LEAST_PICTURES
-    orders = [each.order for each in pictures if not isnan(each.order)]
-    rejected = sorted((each for each in pictures if _rejected(each)), key=lambda each: (each.weight, each.order))
+    ordered = [each for each in pictures if not isnan(each.order)]
+    rejected = sorted((each for each in pictures if each.off or each.misordered), key=lambda each: each.order)
     depth = 1 / _median([each.inverse_depth for each in seen])
     return AnchorReport(
         length_sigma=fit.length_sigma,
@@ -204,17 +201,13 @@ def _anchor(gauge: Gauge, fit: DriftFit, span: tuple[float, float]) -> AnchorRep
         outliers=sum(each.outliers for each in seen),
         residual_mad=fit.residual_mad,
         mismatch=fit.residual_mad * depth,
-        misordered=_share(order < ORDERED for order in orders) if len(orders) >= LEAST_PICTURES else nan,
-        off=_share(each.weight < OFF for each in pictures) if enough else nan,
+        misordered=_share(each.misordered for each in ordered) if len(ordered) >= LEAST_PICTURES else nan,
+        off=_share(each.off for each in pictures) if enough else nan,
         levels=_levels(fit.own, seen) if enough else nan,
         gap=_gap([each.time for each in seen], *span),
         seen=thinned(pictures),
         rejected=tuple(sorted(rejected[:_WORST], key=lambda each: each.time)),
     )
-
-
-def _rejected(picture: PictureReport) -> bool:
-    return picture.weight < OFF or picture.order < ORDERED
 
 
 def _pictures(fit: DriftFit, seen: Sequence[Agreement]) -> list[PictureReport]:
@@ -262,7 +255,7 @@ def _gap(times: Sequence[float], start: float, end: float) -> float:
 
 def _points(curve: LineCurve, start: float, end: float) -> tuple[CurvePoint, ...]:
     """The knots; of a line that stays the same, both ends of the shot."""
-    scale_sigma, shift_sigma = np.sqrt(np.einsum("kii->ik", curve.covariance))
+    scale_sigma, shift_sigma = np.sqrt(np.maximum(np.einsum("kii->ik", curve.covariance), 0))
     columns = (curve.times, curve.scale, scale_sigma, curve.shift, shift_sigma)
     knots = [CurvePoint(*map(float, row)) for row in zip(*columns, strict=True)]
     if len(knots) == 1:

@@ -10,8 +10,6 @@ from recon.evaluation.charts import Series, line_chart
 from recon.evaluation.measures import Measure
 from recon.evaluation.page import render
 from recon.evaluation.trust import (
-    OFF,
-    ORDERED,
     CameraReport,
     PictureReport,
     RunReport,
@@ -137,8 +135,8 @@ def _cells(shot: ShotReport) -> list[str]:
 
 def _rejected_cells(shot: ShotReport, picture: PictureReport) -> list[str]:
     why = [
-        *(["off as a whole"] if picture.weight < OFF else []),
-        *(["near and far in another order"] if picture.order < ORDERED else []),
+        *(["off as a whole"] if picture.off else []),
+        *(["near and far in another order"] if picture.misordered else []),
     ]
     return [
         f"{picture.time:.2f} s",
