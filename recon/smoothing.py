@@ -37,10 +37,13 @@ _ROUNDS = 50
 """Rounds in which rows and groups are weighed anew, at the most; ten are usual."""
 _SETTLED = 0.02
 """Part of its standard deviation by which no line moves any more."""
+_COOLING = 3.0
+"""By this the spread of the rows shrinks in a round at the most. Where y is exact, half of the groups would else leave
+the others behind as outliers."""
 _TUKEY = 4.685
 _SIGMA_FROM_MAD = 1.4826
-_FREEDOM = 8.0
-"""Of Student's t for the scatter. With less, a step of the drift is easily taken for a group that is off."""
+_FREEDOM = 4.0
+"""Of Student's t for the scatter: what Lange, Little and Taylor (1989) advise where it is not estimated."""
 _DRIFT, _SCATTER = 0.03, 0.05
 """Centres of the priors, as parts of the line: its change within a second, and how far a group is from it."""
 _PRIOR_SPREAD = 2.0
@@ -50,6 +53,8 @@ _SMALLEST = 1e-5
 """A share below this is none."""
 _INSTANT = 1e-3
 """Seconds. What lies closer in time drifts as if it were this far apart."""
+_RIDGE = 64 * float(np.finfo(float).eps)
+"""By this the diagonal of a system grows, more than by rounding: what no row tells is that of the line through all."""
 _RESOLUTION = 1e-7
 """Relative differences of y below this are none: those of float32."""
 
@@ -109,7 +114,9 @@ class LineCurve:
     def relative_sigma(self, x: float) -> Float64[np.ndarray, " k"]:
         """Relative standard deviation of y at an x, at each knot; in recon that of inverse depth, and so of lengths."""
         place = np.array([x, 1.0])
-        sigma: Float64[np.ndarray, " k"] = np.sqrt(place @ self.covariance @ place) / (self.scale * x + self.shift)
+        terms = np.einsum("kii,i->k", self.covariance, place**2)  # they may cancel: less than rounding is not known
+        variance = np.maximum(place @ self.covariance @ place, np.finfo(float).eps * terms)
+        sigma: Float64[np.ndarray, " k"] = np.sqrt(variance) / (self.scale * x + self.shift)
         return sigma
 
 
@@ -127,7 +134,7 @@ class DriftFit:
     scatter: float
     """Relative difference of the level of a group from the smooth line, one standard deviation."""
     group_weight: Float64[np.ndarray, " k"]
-    """Above 1 for groups that agree well, near 0 for those that are off as a whole."""
+    """Above 1 for groups that agree well, near 0 for those that are off as a whole, 0 where y falls with x."""
     inlier_ratio: float
     """Share of the weight that Tukey's biweight did not set to zero."""
     residual_mad: float
@@ -287,6 +294,8 @@ class _Seen(NamedTuple):
     precision: Rows
     """Inverse variance of a row, less what Tukey's biweight takes off: 0 for an outlier."""
     information: _Information
+    spread: float
+    """Standard deviation of a row of weight 1, from the median."""
     inlier_ratio: float
     residual_mad: float
 
@@ -297,12 +306,14 @@ def _settled(rows: _Rows, reference: _Reference) -> tuple[_State, _Seen]:
     nothing = _Belief(np.zeros((groups, p)), np.zeros((groups, p, p)))
     shares = _Shares(np.full(p, _DRIFT**2), np.full(p, _SCATTER**2))
     state = _State(nothing, nothing, np.ones(groups), shares)
-    seen = _seen(rows, reference, nothing, np.zeros(len(rows.x)))
+    seen = _seen(rows, reference, nothing, np.zeros(len(rows.x)), 0.0)
     for _ in range(_ROUNDS):
-        before, state = state, _weighed(seen.information, state, rows.times)
-        if _moved(before.smooth, state.smooth) < _SETTLED and _moved(before.own, state.own) < _SETTLED:
+        before, spread = state, seen.spread
+        state = _weighed(seen.information, state, rows.times)
+        seen = _seen(rows, reference, state.own, seen.precision, spread / _COOLING)
+        moved = max(_moved(before.smooth, state.smooth), _moved(before.own, state.own), abs(log(seen.spread / spread)))
+        if moved < _SETTLED:
             break
-        seen = _seen(rows, reference, state.own, seen.precision)
         state = state._replace(shares=_most_likely(seen.information, state, rows.times))
     return state, seen
 
@@ -313,31 +324,31 @@ def _moved(before: _Belief, now: _Belief) -> float:
     return float((np.abs(now.mean - before.mean) / sigma).max())
 
 
-def _seen(rows: _Rows, reference: _Reference, own: _Belief, precision: Rows) -> _Seen:
+def _seen(rows: _Rows, reference: _Reference, own: _Belief, precision: Rows, floor: float) -> _Seen:
     """Residuals are smaller than errors by sqrt(1 - leverage), for the own line of a group bends to its rows."""
     group, design = rows.group, reference.design
     residual = reference.rest - (design * own.mean[group]).sum(axis=1)
     leverage = precision * np.einsum("np,npq,nq->n", design, own.covariance[group], design)
     deviation = np.abs(residual) * np.sqrt(rows.weight / np.maximum(1 - leverage, _RESOLUTION))
-    floor = _RESOLUTION * float(np.median(np.abs(rows.y)))
-    trust, variance = _tukey(deviation, floor)
-    precision = rows.weight * trust / variance
+    floor = max(floor, _RESOLUTION * float(np.median(np.abs(rows.y))))
+    spread = max(_SIGMA_FROM_MAD * float(np.median(deviation)), floor)
+    trust, variance = _tukey(deviation, spread)
+    precision = rows.weight * trust / max(variance, floor**2)
     inlier_ratio = float(rows.weight[trust > 0].sum() / rows.weight.sum())
-    return _Seen(precision, _information(rows, reference, precision), inlier_ratio, float(np.median(np.abs(residual))))
+    residual_mad = float(np.median(np.abs(residual)))
+    return _Seen(precision, _information(rows, reference, precision), spread, inlier_ratio, residual_mad)
 
 
-def _tukey(deviation: Rows, floor: float) -> tuple[Rows, float]:
+def _tukey(deviation: Rows, spread: float) -> tuple[Rows, float]:
     """Tukey's weights, and the variance with which they say as much as the M-estimator knows.
 
     The estimator has the variance s^2 E[psi^2] / E[psi']^2 (Huber and Ronchetti 2009, eq. 3.2.13) where its weights
     psi / u alone, over s^2, would say s^2 / E[psi / u]; s comes from the median, and outliers make it too large.
     """
-    spread = max(_SIGMA_FROM_MAD * float(np.median(deviation)), floor)
     inside = np.maximum(1 - (deviation / (_TUKEY * spread)) ** 2, 0)
     trust = inside**2
     slope = float(np.mean(inside * np.where(inside > 0, 5 * inside - 4, 0)))
-    variance = float(np.mean((deviation * trust) ** 2)) * float(np.mean(trust)) / slope**2
-    return trust, max(variance, floor**2)
+    return trust, float(np.mean((deviation * trust) ** 2)) * float(np.mean(trust)) / slope**2
 
 
 def _information(rows: _Rows, reference: _Reference, precision: Rows) -> _Information:
@@ -350,7 +361,7 @@ def _information(rows: _Rows, reference: _Reference, precision: Rows) -> _Inform
 def _weighed(information: _Information, state: _State, times: Times) -> _State:
     """The lines under the present shares and weights, and how much each group counts after that.
 
-    A weight is the mean of Student's scale given the rows: the expectation step of Lange, Little and Taylor (1989).
+    A weight is the mean of Student's precision given the rows: the expectation step of Lange, Little and Taylor (1989).
     """
     given = _given(information, state)
     steps = _steps(times, state.shares.drift)
@@ -433,7 +444,8 @@ def _diagonal(matrix: Matrices, steps: Steps) -> Matrices:
     """Blocks of the system of a random walk."""
     none = np.zeros((1, steps.shape[1]))
     both = np.concatenate([steps, none]) + np.concatenate([none, steps])
-    blocks: Matrices = matrix + both[:, :, None] * np.eye(steps.shape[1])
+    one = np.eye(steps.shape[1])
+    blocks: Matrices = (matrix + both[:, :, None] * one) * (1 + _RIDGE * one)
     return blocks
 
 
@@ -504,7 +516,7 @@ def _log_likelihood(information: _Information, state: _State, times: Times) -> f
 
 
 def _drift_fit(rows: _Rows, reference: _Reference, state: _State, seen: _Seen) -> DriftFit:
-    turn = reference.turn
+    state, turn = _honest(rows, state, seen), reference.turn
     smooth = _curve(rows.times, state.smooth, turn)
     worst = int(np.argmin(smooth.scale))
     if not smooth.scale[worst] > 0:
@@ -518,12 +530,25 @@ def _drift_fit(rows: _Rows, reference: _Reference, state: _State, seen: _Seen) -
         own=_curve(rows.times, _Belief(*own), turn),
         drift=float(np.sqrt(state.shares.drift[0])),
         scatter=float(np.sqrt(state.shares.scatter[0])),
-        group_weight=state.weight,
+        group_weight=np.where(rises, state.weight, 0.0),
         inlier_ratio=seen.inlier_ratio,
         residual_mad=seen.residual_mad,
         count=len(rows.x),
-        length_sigma=_length_sigma(smooth, rows),
+        length_sigma=float(np.median(np.sqrt(state.smooth.covariance[:, 0, 0]) / (1 + state.smooth.mean[:, 0]))),
     )
+
+
+def _honest(rows: _Rows, state: _State, seen: _Seen) -> _State:
+    """With the covariances that belong to Student's t.
+
+    A group says less of the line than its weight does as if that were known: (f + p) / (f + p + 2) of it (Lange, Little
+    and Taylor 1989, appendix B), as if the scatter were so much larger.
+    """
+    freedom = _FREEDOM + state.smooth.mean.shape[1]
+    wide = state.shares._replace(scatter=state.shares.scatter * (freedom + 2) / freedom)
+    said = _weighed(seen.information, state._replace(shares=wide), rows.times)
+    smooth, own = (belief._replace(covariance=of.covariance) for belief, of in zip(state[:2], said[:2], strict=True))
+    return _State(smooth, own, state.weight, wide)
 
 
 def _curve(times: Times, belief: _Belief, turn: Float64[np.ndarray, "2 p"]) -> LineCurve:
@@ -544,9 +569,5 @@ def _constant(rows: _Rows, reference: _Reference) -> DriftFit:
         inlier_ratio=reference.inlier_ratio,
         residual_mad=reference.residual_mad,
         count=len(rows.x),
-        length_sigma=_length_sigma(curve, rows),
+        length_sigma=float(curve.relative_sigma(float(np.median(rows.x)))[0]),
     )
-
-
-def _length_sigma(curve: LineCurve, rows: _Rows) -> float:
-    return float(np.median(curve.relative_sigma(float(np.median(rows.x)))))
