@@ -94,7 +94,11 @@ class CameraSettings(Section):
     intrinsics: Path | None = None
     """File with the calibration: JSON or YAML with fx, fy, cx, cy, width, height; a 3x3 matrix as text; COLMAP."""
     trajectory: Path | None = None
-    """Camera poses: TUM, KITTI, a COLMAP model, transforms.json, or a folder of *.pose.txt."""
+    """Camera poses: TUM, KITTI, EuRoC, a COLMAP model, transforms.json, Record3D, ARKitScenes, ViPE, or a folder of
+    *.pose.txt."""
+    trajectory_axes: Literal["auto", "opencv", "opengl", "ned", "unity"] = "auto"
+    """Axes of the camera in --trajectory, where the format leaves them open: opencv (y down, z forward), opengl (y up,
+    looking along -z), ned (x forward, z down: TartanAir), unity (y up, left-handed: ICL-NUIM)."""
     trajectory_rate: float | None = Field(default=None, gt=0)
     """Poses (or maps of --metric-depth) for each second, for formats without times: KITTI; COLMAP, transforms.json and
     maps of a video's frames."""

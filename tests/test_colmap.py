@@ -56,6 +56,8 @@ def test_a_text_model_reads_as_written(model: Path) -> None:
     assert len(found.images[0].points) == 0
     assert found.point_keys.tolist() == [11, 12, 13]
     assert found.points.tolist() == [[0, 0, 4], [1, 0, 2], [0, 0, -4]]
+    assert found.colors.tolist() == [[255, 0, 0]] * 3
+    assert found.errors.tolist() == [0.5] * 3
 
 
 def test_poses_are_turned_around(model: Path) -> None:
@@ -94,7 +96,10 @@ def assert_equal_to_pycolmap(folder: Path) -> None:
         assert np.array_equal(image.positions, np.array([feature.xy for feature in features]).reshape(-1, 2))
         assert image.points.tolist() == [f.point3D_id if f.has_point3D() else -1 for f in features]
     assert ours.point_keys.tolist() == sorted(oracle.points3D)
-    assert ours.points.tolist() == [oracle.points3D[int(key)].xyz.tolist() for key in ours.point_keys]
+    points = [oracle.points3D[int(key)] for key in ours.point_keys]
+    assert ours.points.tolist() == [point.xyz.tolist() for point in points]
+    assert ours.colors.tolist() == [point.color.tolist() for point in points]
+    assert ours.errors.tolist() == [point.error for point in points]
 
 
 @pytest.mark.shared
@@ -214,7 +219,9 @@ def test_lenses_that_cannot_be_neglected_are_refused(camera: Camera, message: st
         ("images", "1 1 0 0 0 0 0 0 7\n", r"images\.txt:1: an image is IMAGE_ID"),
         ("images", "1 0 0 0 0 0 0 0 7 a.png\n\n", r"images\.txt:1: a pose that is no pose"),
         ("images", "1 1 0 0 0 0 0 0 7 a.png\n1 2 3 4\n", r"images\.txt:2: features are triples"),
-        ("points3D", "1 2 3\n", r"points3D\.txt: a point is"),
+        ("points3D", "\n1 2 3\n", r"points3D\.txt:2: a point is"),
+        ("points3D", "-1 0 0 0 0 0 0 0\n", r"points3D\.txt:1: -1 is no number of a point"),
+        ("points3D", "1 0 0 0 0 256 0 0\n", r"points3D\.txt:1: \(0\.0, 256\.0, 0\.0\) is no colour"),
     ],
 )
 def test_damaged_text_is_told_with_its_line(model: Path, name: str, text: str, message: str) -> None:

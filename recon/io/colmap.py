@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int64, UInt8
 from scipy.spatial.transform import Rotation
 
 from recon.errors import CameraError, FormatError
@@ -30,6 +30,8 @@ _TOLERATED_DISTORTION = 0.01
 _NAMES = ("cameras", "images", "points3D")
 _SUFFIXES = (".bin", ".txt")
 _OBSERVATION = np.dtype([("x", "<f8"), ("y", "<f8"), ("point", "<i8")])
+_POINT = np.dtype([("key", "<u8"), ("place", "<f8", 3), ("color", "u1", 3), ("error", "<f8")])
+"""A point in points3D.bin, before its track."""
 
 
 class _Kind(NamedTuple):
@@ -37,7 +39,7 @@ class _Kind(NamedTuple):
     parameters: int
 
 
-_KINDS = {
+KINDS = {
     0: _Kind("SIMPLE_PINHOLE", 3),
     1: _Kind("PINHOLE", 4),
     2: _Kind("SIMPLE_RADIAL", 4),
@@ -57,6 +59,7 @@ _KINDS = {
     16: _Kind("EUCM", 6),
     17: _Kind("EQUIRECTANGULAR", 2),
 }
+"""COLMAP's models of cameras by their number in binary files."""
 _ONE_FOCAL_LENGTH = {"SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL"}
 _SUPPORTED = _ONE_FOCAL_LENGTH | {"PINHOLE", "OPENCV", "FULL_OPENCV"}
 
@@ -97,6 +100,10 @@ class Model:
     point_keys: Int64[np.ndarray, " p"]
     """Increasing."""
     points: Float64[np.ndarray, "p 3"]
+    colors: UInt8[np.ndarray, "p 3"]
+    """sRGB."""
+    errors: Float64[np.ndarray, " p"]
+    """Mean reprojection error of each point, pixels; -1 where it was not computed."""
 
 
 # -------------------------------------------------------------------------------------------------------------- reading
@@ -144,9 +151,10 @@ def read_model(folder: Path) -> Model:
     if strangers := sorted({image.camera for image in images} - set(cameras)):
         raise FormatError(f"{folder}: images refer to cameras {strangers}, which the model does not have")
     file = _file(folder, "points3D")
-    keys, points = _binary_points(_Cursor(file)) if file.suffix == ".bin" else _text_points(file)
-    order = np.argsort(keys)
-    return Model(folder, cameras, images, keys[order], points[order])
+    table = _binary_points(_Cursor(file)) if file.suffix == ".bin" else _text_points(file)
+    table = table[np.argsort(table["key"])]
+    keys = table["key"].astype(np.int64)
+    return Model(folder, cameras, images, keys, table["place"].copy(), table["color"].copy(), table["error"].copy())
 
 
 def _holds_model(folder: Path) -> bool:
@@ -231,7 +239,7 @@ def _displacement(camera: Camera, intrinsics: Intrinsics) -> float:
 
 
 def _camera(kind: str, size: tuple[int, int], parameters: tuple[float, ...], where: str) -> Camera:
-    wanted = {known.name: known.parameters for known in _KINDS.values()}.get(kind)
+    wanted = {known.name: known.parameters for known in KINDS.values()}.get(kind)
     if wanted is None:
         raise FormatError(f"{where}: unknown kind of camera {kind}")
     if len(parameters) != wanted:
@@ -299,12 +307,29 @@ def _text_features(where: str, line: str) -> tuple[Float64[np.ndarray, "n 2"], I
     return rows[:, :2], rows[:, 2].astype(np.int64)
 
 
-def _text_points(path: Path) -> tuple[Int64[np.ndarray, " p"], Float64[np.ndarray, "p 3"]]:
-    rows = [_numbers(line.split(maxsplit=4)[:4], where) for where, line in _lines(path) if line]
-    if short := next((row for row in rows if len(row) != 4), None):
-        raise FormatError(f"{path}: a point is POINT3D_ID X Y Z ..., not {short}")
-    table = np.array(rows, np.float64).reshape(-1, 4)
-    return table[:, 0].astype(np.int64), table[:, 1:]
+def _text_points(path: Path) -> np.ndarray:
+    """Rows of ``_POINT``; the tracks are left out, which images repeat."""
+    table = []
+    for where, line in _lines(path):
+        if line:
+            words = line.split(maxsplit=8)
+            if len(words) < 8:
+                raise FormatError(f"{where}: a point is POINT3D_ID X Y Z R G B ERROR TRACK..., not '{line[:60]}'")
+            numbers = _numbers(words[:8], where)
+            table.append((_whole(numbers[0], where), numbers[1:4], _color(numbers[4:7], where), numbers[7]))
+    return np.array(table, _POINT)
+
+
+def _whole(number: float, where: str) -> int:
+    if number < 0 or not number.is_integer():
+        raise FormatError(f"{where}: {number:g} is no number of a point")
+    return int(number)
+
+
+def _color(numbers: tuple[float, ...], where: str) -> tuple[int, ...]:
+    if not all(0 <= number <= 255 for number in numbers):
+        raise FormatError(f"{where}: {numbers} is no colour (0 to 255)")
+    return tuple(map(int, numbers))
 
 
 # --------------------------------------------------------------------------------------------------------------- binary
@@ -351,6 +376,12 @@ class _Cursor:
         start = self._advance(count * _OBSERVATION.itemsize)
         return np.frombuffer(self._data, _OBSERVATION, count, start)
 
+    def point(self) -> np.void:
+        """A row of ``_POINT``."""
+        start = self._advance(_POINT.itemsize)
+        row: np.void = np.frombuffer(self._data, _POINT, 1, start)[0]
+        return row
+
     def skip(self, size: int) -> None:
         self._advance(size)
 
@@ -359,9 +390,9 @@ def _binary_cameras(file: _Cursor) -> Iterator[tuple[int, Camera]]:
     for _ in range(file.integer("Q")):
         where = file.where
         key, number, width, height = (file.integer(layout) for layout in "IiQQ")
-        if number not in _KINDS:
+        if number not in KINDS:
             raise FormatError(f"{where}: unknown kind of camera {number}")
-        kind = _KINDS[number]
+        kind = KINDS[number]
         yield key, _camera(kind.name, (width, height), file.doubles(kind.parameters), where)
 
 
@@ -376,12 +407,10 @@ def _binary_images(file: _Cursor) -> Iterator[Image]:
         yield Image(name, camera, _pose(pose[:4], pose[4:], where), positions, features["point"].astype(np.int64))
 
 
-def _binary_points(file: _Cursor) -> tuple[Int64[np.ndarray, " p"], Float64[np.ndarray, "p 3"]]:
-    count = file.integer("Q")
-    keys, points = [], []
-    for _ in range(count):
-        keys.append(file.integer("Q"))
-        points.append(file.doubles(3))
-        file.skip(3 + 8)  # colour and reprojection error
-        file.skip(8 * file.integer("Q"))  # the track, which images repeat
-    return np.array(keys, np.int64), np.array(points, np.float64).reshape(-1, 3)
+def _binary_points(file: _Cursor) -> np.ndarray:
+    """Rows of ``_POINT``; the tracks are left out, which images repeat."""
+    table = []
+    for _ in range(file.integer("Q")):
+        table.append(file.point())
+        file.skip(8 * file.integer("Q"))
+    return np.array(table, _POINT)

@@ -56,6 +56,22 @@ def times_of_rows(count: int, times_by_name: Mapping[str, float], rate: float | 
     return [row / _require_rate(rate, path) for row in range(count)]
 
 
+def times_of_numbers(
+    numbers: Sequence[int], times_by_name: Mapping[str, float], rate: float | None, path: Path
+) -> dict[int, float]:
+    """Seconds for the rows of a file that has the number, from 0, of the picture or frame of each.
+
+    Raises:
+        TrajectoryError: a number that no picture has, or a video of which no rate is given.
+    """
+    if not times_by_name:
+        return {row: number / _require_rate(rate, path) for row, number in enumerate(numbers)}
+    times = sorted(times_by_name.values())
+    if wrong := [number for number in numbers if not 0 <= number < len(times)]:
+        raise TrajectoryError(f"{path}: has a pose for picture {wrong[0]}, but there are {len(times)}, from 0")
+    return {row: times[number] for row, number in enumerate(numbers)}
+
+
 def _by_name(names: Sequence[str], times_by_name: Mapping[str, float], path: Path) -> dict[int, float]:
     times = {row: times_by_name[key] for row, name in enumerate(names) if (key := key_of(name)) in times_by_name}
     if not times:

@@ -102,7 +102,12 @@ def slam_map(source: Source, settings: SettingsOfLengths, path: Path) -> SlamMap
         return SlamMap(lambda _times, _camera: points, np.unique(points.times), units_of(path, camera), told)
     if camera.trajectory is None:
         raise OptionError(f"--sparse {path}: bare points need --trajectory, which says where they were seen from")
-    trajectory = read_trajectory(camera.trajectory, times_by_name=source.times_by_name, rate=camera.trajectory_rate)
+    trajectory = read_trajectory(
+        camera.trajectory,
+        times_by_name=source.times_by_name,
+        rate=camera.trajectory_rate,
+        axes=camera.trajectory_axes,
+    )
     bare = read_points(path)
     units = units_of(camera.trajectory, camera)
     return SlamMap(lambda times, view: observed(bare, trajectory, view(), times), trajectory.times, units, told)

@@ -354,7 +354,10 @@ def find_poses(source: Source, settings: CameraSettings) -> Poses:
     """Where poses come from: a file, a camera that does not move, or the pictures themselves."""
     if settings.trajectory is not None:
         trajectory = read_trajectory(
-            settings.trajectory, times_by_name=source.times_by_name, rate=settings.trajectory_rate
+            settings.trajectory,
+            times_by_name=source.times_by_name,
+            rate=settings.trajectory_rate,
+            axes=settings.trajectory_axes,
         )
         origin = f"{settings.trajectory} ({len(trajectory.times)} poses)"
         return _given_poses(trajectory, origin, units_of(settings.trajectory, settings))

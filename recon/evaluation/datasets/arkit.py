@@ -15,7 +15,6 @@ from typing import Final
 
 import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from recon.errors import FormatError
 from recon.evaluation.datasets.layout import CamerasOnDemand, DepthReader
@@ -31,8 +30,8 @@ from recon.evaluation.datasets.sequences import (
     timed,
 )
 from recon.evaluation.truth import DataSet, Reading, TruthCamera, TruthClip
-from recon.geometry import inverse, rigid
 from recon.io.depth import read_depth_map
+from recon.io.pose_files import poses_of_arkitscenes
 from recon.io.trajectory import pose_at
 from recon.types import CameraTrajectory, DepthMap, Intrinsics
 
@@ -104,11 +103,7 @@ def _cameras(folder: Path, times: Sequence[float]) -> Mapping[int, TruthCamera]:
 
 
 def _trajectory(path: Path) -> CameraTrajectory:
-    rows = table(path, "seconds rx ry rz tx ty tz")
-    _, order = np.unique(rows[:, 0], return_index=True)
-    rotations = Rotation.from_rotvec(rows[order, 1:4]).as_matrix()
-    camera_from_world = [rigid(turn, row[4:]) for turn, row in zip(rotations, rows[order], strict=True)]
-    return CameraTrajectory(rows[order, 0], inverse(np.stack(camera_from_world)))
+    return CameraTrajectory(*poses_of_arkitscenes(table(path, "seconds rx ry rz tx ty tz")))
 
 
 def _intrinsics(path: Path) -> Intrinsics:

@@ -23,7 +23,7 @@ from recon.evaluation.datasets.sequences import (
     table,
 )
 from recon.evaluation.truth import DataSet, Reading, TruthCamera, TruthClip
-from recon.io.trajectory import poses_from_quaternions
+from recon.io.pose_files import in_opencv, poses_from_quaternions
 from recon.types import Intrinsics
 
 _LAYOUT: Final = (
@@ -31,10 +31,6 @@ _LAYOUT: Final = (
     " (or .jpg, depth in .png of millimetres, pose_left_NED.txt)"
 )
 _CAMERA: Final = Intrinsics(320.0, 320.0, 320.5, 240.5, 640, 480)
-_NED_FROM_OPENCV: Final = np.array(
-    [[0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
-)
-"""Camera axes: forward is z in OpenCV's and x in TartanAir's, and so on."""
 _SCALE: Final = 1000.0
 _MAX_DEPTH: Final = 80.0
 """Metres: our choice, that of outdoor benchmarks (KITTI); beyond lie the sky and little else."""
@@ -66,8 +62,7 @@ def _poses(folder: Path) -> Float64[np.ndarray, "n 4 4"]:
     path = files(folder, "pose_left*.txt", expected=_LAYOUT)[0]
     rows = table(path, "tx ty tz qx qy qz qw")
     world_from_ned = poses_from_quaternions(rows, [f"{path}:{number}" for number in range(1, len(rows) + 1)])
-    world_from_camera: Float64[np.ndarray, "n 4 4"] = world_from_ned @ _NED_FROM_OPENCV
-    return world_from_camera
+    return in_opencv(world_from_ned, "ned")
 
 
 DATA_SETS: Final[tuple[DataSet, ...]] = (

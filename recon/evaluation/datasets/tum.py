@@ -28,7 +28,7 @@ from recon.evaluation.datasets.sequences import (
     timed,
 )
 from recon.evaluation.truth import DataSet, Reading, TruthCamera, TruthClip, TruthFrame
-from recon.io.trajectory import poses_from_quaternions
+from recon.io.pose_files import poses_from_quaternions
 from recon.types import CameraTrajectory, Intrinsics
 
 _LAYOUT: Final = "[<sequence>/]{rgb.txt, depth.txt, groundtruth.txt, rgb/*.png, depth/*.png}"
