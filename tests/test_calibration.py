@@ -1,6 +1,7 @@
 """Calibrations: every format, and where each one puts the centre of the first pixel."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import yaml
 from hypothesis import given
 from strategies import intrinsics
 
-from recon.errors import CameraError
+from recon.errors import CameraError, FormatError
 from recon.io.calibration import read_intrinsics
 from recon.types import Intrinsics
 
@@ -66,6 +67,60 @@ def test_transforms_json_of_rendered_scenes_know_an_angle(tmp_path: Path) -> Non
     values = {"camera_angle_x": float(np.radians(90)), "w": 640, "h": 480, "frames": []}
     camera = read_intrinsics(written(tmp_path / "t.json", json.dumps(values)))
     assert (camera.fx, camera.fy, camera.cx) == (pytest.approx(320), pytest.approx(320), 320)
+
+
+FRAME = {"file_path": "a.png", "fl_x": 500, "fl_y": 510, "cx": 320, "cy": 240, "w": 640, "h": 480}
+
+
+@pytest.mark.parametrize("top", [{}, {"fl_x": 500.0, "w": 640, "h": 480}])
+def test_frames_of_transforms_json_may_repeat_one_camera(tmp_path: Path, top: dict[str, float]) -> None:
+    values = top | {"frames": [FRAME, FRAME | {"fl_x": 500.2}, FRAME]}
+    assert read_intrinsics(written(tmp_path / "t.json", json.dumps(values))) == CAMERA
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"frames": [FRAME, FRAME | {"fl_x": 505}]}, r"cameras of their own, up to 0\.50% apart.*--intrinsics"),
+        ({"fl_x": 600, "frames": [FRAME, FRAME]}, "cameras of their own"),
+        ({"frames": [FRAME, {"file_path": "b.png"}]}, "1 of its 2 frames do not say fl_x"),
+        ({"frames": [FRAME | {"cx": "middle"}]}, r"cx is no number \(middle\)"),
+    ],
+)
+def test_frames_with_cameras_of_their_own_are_refused(tmp_path: Path, values: dict[str, object], message: str) -> None:
+    with pytest.raises(CameraError, match=message):
+        read_intrinsics(written(tmp_path / "t.json", json.dumps(values)))
+
+
+def test_record3d_writes_its_matrix_by_columns(tmp_path: Path) -> None:
+    matrix = [500, 0, 0, 0, 510, 0, 320, 240, 1]
+    values = {"w": 640, "h": 480, "fps": 60, "K": matrix, "poses": [[0, 0, 0, 1, 0, 0, 0]]}
+    with zipfile.ZipFile(tmp_path / "clip.r3d", "w") as archive:
+        archive.writestr("metadata", json.dumps(values))
+    written(tmp_path / "metadata.json", json.dumps(values))
+    assert read_intrinsics(tmp_path / "clip.r3d") == read_intrinsics(tmp_path) == CAMERA
+    own = values | {"perFrameIntrinsicCoeffs": [[490, 500, 321, 241]]}
+    assert read_intrinsics(written(tmp_path / "metadata", json.dumps(own))).fx == 490
+    with pytest.raises(CameraError, match="focal lengths must be positive"):
+        read_intrinsics(written(tmp_path / "metadata", json.dumps(values | {"K": [0, *matrix[1:]]})))
+
+
+def test_vipe_has_a_row_for_each_frame(tmp_path: Path) -> None:
+    path = tmp_path / "clip.npz"
+    rows = np.array([[500, 510, 320, 240]] * 3, np.float32)
+    np.savez(path, data=rows, inds=np.arange(3))
+    assert read_intrinsics(path, SIZE) == CAMERA
+    with pytest.raises(CameraError, match="does not say for which size"):
+        read_intrinsics(path)
+    written(tmp_path / "clip_camera.txt", "0: PINHOLE\n1: MEI\n")
+    with pytest.raises(CameraError, match=r"not the intrinsics of pinhole cameras by ViPE.*MEI"):
+        read_intrinsics(path, SIZE)
+    np.savez(tmp_path / "poses.npz", data=np.zeros((3, 4, 4)), inds=np.arange(3))
+    with pytest.raises(CameraError, match=r"numbers \(3, 4, 4\)"):
+        read_intrinsics(tmp_path / "poses.npz", SIZE)
+    np.savez(tmp_path / "depth.npz", depth=rows)
+    with pytest.raises(FormatError, match="no arrays 'data' and 'inds'"):
+        read_intrinsics(tmp_path / "depth.npz", SIZE)
 
 
 def test_colmap_cameras_count_pixels_as_recon_does(tmp_path: Path) -> None:

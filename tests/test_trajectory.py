@@ -2,20 +2,30 @@
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from evo.tools.file_interface import read_kitti_poses_file, read_tum_trajectory_file
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation, Slerp
-from strategies import rigid_transforms, seeds
+from strategies import intrinsics, rigid_transforms, seeds
 
 from recon.errors import TrajectoryError
 from recon.geometry import inverse, project, rigid, transform, unproject
 from recon.io.calibration import read_intrinsics
-from recon.io.trajectory import interpolate, pose_at, read_trajectory, slam_units, write_tum
+from recon.io.trajectory import (
+    interpolate,
+    pose_at,
+    read_trajectory,
+    slam_units,
+    write_kitti,
+    write_transforms,
+    write_tum,
+)
 from recon.types import CameraTrajectory, Intrinsics
 
 QUARTER = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
@@ -137,6 +147,98 @@ def test_tum_survives_writing_and_reading(
     np.testing.assert_allclose(again.world_from_camera, trajectory.world_from_camera, rtol=0, atol=1e-12)
 
 
+@given(seed=seeds, count=st.integers(1, 20), step=st.sampled_from([0.0, 1e-9, 1.0, 1e4]))
+def test_kitti_survives_writing_and_reading(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, count: int, step: float
+) -> None:
+    path = tmp_path_factory.mktemp("kitti") / "t.txt"
+    trajectory = CameraTrajectory(np.arange(count) / 10, walk(count, seed, step))
+    write_kitti(path, trajectory)
+    again = read(path, rate=10.0)
+    assert np.array_equal(again.times, trajectory.times)
+    np.testing.assert_allclose(again.world_from_camera, trajectory.world_from_camera, rtol=0, atol=1e-12)
+
+
+@given(seed=seeds, count=st.integers(1, 20), camera=intrinsics())
+def test_transforms_json_survives_writing_and_reading(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, count: int, camera: Intrinsics
+) -> None:
+    path = tmp_path_factory.mktemp("transforms") / "transforms.json"
+    trajectory = CameraTrajectory(np.arange(count) / 10, walk(count, seed))
+    names = [f"images/{number:06d}.png" for number in range(count)]
+    write_transforms(path, trajectory, camera, names)
+    again = read(path, times={Path(name).stem: number / 10 for number, name in enumerate(names)})
+    assert np.array_equal(again.times, trajectory.times)
+    np.testing.assert_allclose(again.world_from_camera, trajectory.world_from_camera, rtol=0, atol=1e-12)
+    assert read_intrinsics(path) == camera
+
+
+def test_what_nerfstudio_reads_of_transforms_json(tmp_path: Path) -> None:
+    """Its camera looks along -z with y up: the second and third column are turned over, the place stays."""
+    trajectory = CameraTrajectory(np.array([0.0]), rigid(QUARTER, np.array([1.0, 2, 3]))[None])
+    write_transforms(
+        tmp_path / "t.json", trajectory, Intrinsics(500.0, 510.0, 320.5, 240.0, 640, 480), ["a.png"], points="p.ply"
+    )
+    values = json.loads((tmp_path / "t.json").read_text())
+    camera = {"fl_x": 500, "fl_y": 510, "cx": 320.5, "cy": 240, "w": 640, "h": 480, "camera_model": "OPENCV"}
+    lens = {"k1": 0, "k2": 0, "p1": 0, "p2": 0}
+    matrix = [[0, 1, 0, 1], [1, 0, 0, 2], [0, 0, -1, 3], [0, 0, 0, 1]]
+    frames = [{"file_path": "a.png", "transform_matrix": matrix}]
+    assert values == camera | lens | {"ply_file_path": "p.ply", "frames": frames}
+
+
+@pytest.mark.parametrize("names", [["a.png"], ["a.png", "a.png"]])
+def test_each_pose_of_transforms_json_needs_a_name(tmp_path: Path, names: list[str]) -> None:
+    trajectory = CameraTrajectory(np.arange(2.0), walk(2))
+    with pytest.raises(ValueError, match="each needs one of its own"):
+        write_transforms(tmp_path / "t.json", trajectory, Intrinsics.from_fov(60.0, 64, 48), names)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("write", [write_tum, write_kitti])
+def test_written_files_are_read_by_evo(tmp_path: Path, write: Callable[[Path, CameraTrajectory], None]) -> None:
+    trajectory = CameraTrajectory(np.arange(5) / 30, walk(5))
+    write(tmp_path / "t", trajectory)
+    reader = read_tum_trajectory_file if write is write_tum else read_kitti_poses_file
+    np.testing.assert_allclose(reader(tmp_path / "t").poses_se3, trajectory.world_from_camera, atol=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------- times in the names
+
+
+def test_pictures_that_are_called_by_their_times_have_the_pose_of_that_moment(tmp_path: Path) -> None:
+    """As in TUM RGB-D: poses 100 a second on a wall clock, pictures 20 a second that begin before the poses."""
+    lines = (f"{1.3e9 + n / 100:.4f} {n / 100} 0 0 0 0 0 1" for n in range(301))
+    path = written(tmp_path / "groundtruth.txt", "\n".join(lines))
+    times = {f"{1.3e9 - 1 + n / 20:.6f}": n / 30 for n in range(60)}
+    trajectory = read(path, times=times)
+    assert trajectory.times.tolist() == pytest.approx([n / 30 for n in range(20, 60)])
+    np.testing.assert_allclose(trajectory.world_from_camera[:, 0, 3], np.arange(40) / 20, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["shot1.0001", "shot1.0002", "shot1.0003"],  # numbers after a dot
+        ["a_0000", "a_0001", "a_0002"],
+        ["1.5", "2.5", "last"],
+    ],
+)
+def test_names_that_only_count_are_no_times(tmp_path: Path, names: list[str]) -> None:
+    path = written(tmp_path / "t", "".join(f"{n} {n} 0 0 0 0 0 1\n" for n in range(4)))
+    trajectory = read(path, times={name: float(n) for n, name in enumerate(names)})
+    assert trajectory.times.tolist() == [0, 1, 2, 3]
+
+
+def test_times_in_names_of_another_clock_are_left_alone_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path / "t", "0 0 0 0 0 0 0 1\n1 1 0 0 0 0 0 1\n")
+    with caplog.at_level(logging.WARNING, "recon"):
+        assert read(path, times={"1300000000.5": 0.0, "1300000001.5": 1.0}).times.tolist() == [0, 1]
+    assert "says nothing of the times in the names of the pictures" in caplog.text
+
+
 # --------------------------------------------------------------------------------------------------- between the poses
 
 
@@ -176,6 +278,12 @@ def test_beyond_the_ends_and_in_gaps_nothing_is_said(time: float, place: float |
     poses = np.stack([rigid(np.eye(3), np.array([10 * t, 0, 0])) for t in times])
     pose = pose_at(CameraTrajectory(times, poses), time)
     assert (None if pose is None else pytest.approx(pose[0, 3])) == (place if time < 2.1 else 22.0)
+
+
+def test_key_frames_far_apart_say_nothing_beyond_the_last_one() -> None:
+    """A pose each second: half a step beside one, the camera may be anywhere."""
+    slow = CameraTrajectory(np.arange(4.0), walk(4))
+    assert [pose_at(slow, time) is None for time in (-0.4, -0.04, 3.04, 3.4)] == [True, False, False, True]
 
 
 def test_a_gap_is_told_from_a_slow_rate() -> None:

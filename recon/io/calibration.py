@@ -5,14 +5,18 @@ format            content                                                       
 ================  =============================================================  ======================  ============
 recon             JSON or YAML: ``fx``, ``fy``, ``cx``, ``cy``, ``width``,       (0.5, 0.5), as in all   in the file
                   ``height``                                                     of recon
-transforms.json   nerfstudio, instant-ngp: ``fl_x``, ``cx``, ``w``, ...          (0.5, 0.5)              in the file
+transforms.json   nerfstudio, instant-ngp: ``fl_x``, ``cx``, ``w``, ..., at the  (0.5, 0.5)              in the file
+                  top or in every frame
 COLMAP            a model's folder, ``cameras.txt`` or ``cameras.bin``           (0.5, 0.5)              in the file
 matrix            3 lines of 3 numbers, K                                        (0, 0), as in OpenCV    the caller's
 KITTI             ``calib.txt``: 12 numbers a line, with or without ``P2:``      (0, 0)                  the caller's
+Record3D          ``.r3d``, ``metadata`` or its JSON: ``K`` by columns           (0.5, 0.5): ARKit's     in the file
+ViPE              ``intrinsics/NAME.npz``: rows fx, fy, cx, cy                   (0.5, 0.5): cx = w / 2  the caller's
 ================  =============================================================  ======================  ============
 
 Where a format puts the centre of the first pixel at (0, 0), half a pixel is added to its principal point. A file of
-recon may hold OpenCV's numbers if it says so: ``pixel_centre: 0``.
+recon may hold OpenCV's numbers if it says so: ``pixel_centre: 0``. Cameras that a file has for each picture must agree
+to one part in a thousand (a pixel of a thousand): their median is taken.
 """
 
 import json
@@ -25,14 +29,20 @@ from jaxtyping import Float64
 
 from recon.errors import CameraError
 from recon.io.colmap import Camera, find_model, pinhole, read_cameras
+from recon.io.pose_files import read_numbered
+from recon.io.record3d import Metadata, find_metadata, read_metadata
 from recon.types import Intrinsics
 
 _KNOWN = (
-    "JSON or YAML with fx, fy, cx, cy, width, height; a 3x3 matrix; COLMAP cameras; KITTI calib.txt; transforms.json"
+    "JSON or YAML with fx, fy, cx, cy, width, height; a 3x3 matrix; COLMAP cameras; KITTI calib.txt; transforms.json; "
+    "Record3D; ViPE npz"
 )
 _KITTI = ("P2", "P_rect_02", "P0", "P_rect_00", "")
 """Lines to look for, the left colour camera first; rectified cameras of KITTI share their intrinsics anyway."""
 _OUR_CENTRE = 0.5
+_AGREE = 1e-3
+"""How far the cameras of single pictures may be from their median: of its size, or of 1 where that is more."""
+_OF_FRAMES = ("fl_x", "fl_y", "cx", "cy", "w", "h", "k1", "k2", "k3", "k4", "p1", "p2", "camera_angle_x")
 _Size = tuple[int, int]
 
 
@@ -46,11 +56,16 @@ def read_intrinsics(path: Path, size: tuple[int, int] | None = None) -> Intrinsi
     Raises:
         CameraError: unknown format, missing or impossible numbers, several different cameras, a lens that is not
             supported.
-        FormatError: a damaged COLMAP model.
+        FormatError: a damaged COLMAP model, description of Record3D, or file of ViPE.
     """
     model = find_model(path)
     if model is not None:
         return _only(path, read_cameras(model))
+    if path.suffix == ".npz":
+        return _from_vipe(path, size)
+    clip = find_metadata(path)
+    if clip is not None:
+        return _from_record3d(clip, read_metadata(clip))
     text = _text(path)
     matrix = _matrix(text)
     if matrix is not None:
@@ -83,6 +98,40 @@ def _only(path: Path, cameras: Mapping[int, Camera]) -> Intrinsics:
     if len(different) != 1:
         raise CameraError(f"{path}: {len(different)} different cameras; give the one that took these pictures")
     return pinhole(different.pop(), str(path))
+
+
+def _from_record3d(path: Path, metadata: Metadata) -> Intrinsics:
+    """Of the first picture: focusing changes the others a little."""
+    try:
+        camera = metadata.intrinsics(0)
+    except ValueError as error:
+        raise CameraError(f"{path}: {error}") from error
+    return _intrinsics(path, (camera.fx, camera.fy), (camera.cx, camera.cy), (camera.height, camera.width))
+
+
+def _from_vipe(path: Path, size: _Size | None) -> Intrinsics:
+    rows, _ = read_numbered(path)
+    kinds = path.with_name(f"{path.stem}_camera.txt")
+    other = {line.rpartition(":")[2].strip() for line in _text(kinds).splitlines()} if kinds.is_file() else set()
+    if rows.ndim != 2 or rows.shape[1] != 4 or not len(rows) or other - {"PINHOLE"}:
+        told = ", ".join(sorted(other)) or f"numbers {rows.shape}"
+        raise CameraError(f"{path}: not the intrinsics of pinhole cameras by ViPE, fx fy cx cy ({told})")
+    if size is None:
+        raise CameraError(f"{path}: does not say for which size of picture it is")
+    fx, fy, cx, cy = _median(path, rows).tolist()
+    return _intrinsics(path, (fx, fy), (cx, cy), size)
+
+
+def _median(path: Path, rows: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, " k"]:
+    """Of the cameras of single pictures, which must be one."""
+    median: Float64[np.ndarray, " k"] = np.median(rows, axis=0)
+    apart = np.abs(rows - median) / np.maximum(np.abs(median), 1)
+    if apart.max() > _AGREE:
+        raise CameraError(
+            f"{path}: the pictures have cameras of their own, up to {apart.max():.2%} apart, and recon knows one for "
+            "all: give that with --intrinsics, or --fov"
+        )
+    return median
 
 
 # ------------------------------------------------------------------------------------------------------------- matrices
@@ -148,6 +197,7 @@ def _from_mapping(path: Path, values: Mapping[str, object]) -> Intrinsics:
 
 def _from_transforms(path: Path, values: Mapping[str, object]) -> Intrinsics:
     """The lens of nerfstudio is that of OpenCV (or COLMAP's), under other names."""
+    values = {**values, **_of_frames(path, values)}
     height, width = _size(path, values, "h", "w")
     if "fl_x" in values:
         fx = _number(path, values, "fl_x")
@@ -161,6 +211,25 @@ def _from_transforms(path: Path, values: Mapping[str, object]) -> Intrinsics:
         raise CameraError(f"{path}: lenses of the kind {kind} (or with k4) are not supported; undistort the pictures")
     lens = [_number(path, values, key, 0.0) for key in ("k1", "k2", "p1", "p2", "k3")]
     return pinhole(Camera("FULL_OPENCV", width, height, (fx, fy, cx, cy, *lens, 0.0, 0.0, 0.0)), str(path))
+
+
+def _of_frames(path: Path, values: Mapping[str, object]) -> dict[str, object]:
+    """What the frames say of the camera, where they do; they and the top of the file must agree.
+
+    Raises:
+        CameraError: they do not, or some frames say nothing.
+    """
+    frames = values.get("frames")
+    own = [frame for frame in frames if isinstance(frame, dict)] if isinstance(frames, list) else []
+    said: dict[str, object] = {}
+    for key in _OF_FRAMES:
+        holders = [frame for frame in own if key in frame]
+        if holders and key not in values and len(holders) < len(own):
+            raise CameraError(f"{path}: {len(own) - len(holders)} of its {len(own)} frames do not say {key}")
+        if holders:
+            every = holders if key not in values else [*holders, values]
+            said[key] = float(_median(path, np.array([[_number(path, each, key)] for each in every]))[0])
+    return said
 
 
 def _size(path: Path, values: Mapping[str, object], height: str, width: str) -> _Size:

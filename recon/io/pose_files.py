@@ -77,7 +77,8 @@ _TURNS: Final[Mapping[CameraAxes, tuple[RigidTransform, RigidTransform]]] = {
 }
 """What stands left and right of a pose to give it OpenCV's axes."""
 _EUROC: Final = ("p_RS_R_x", "p_RS_R_y", "p_RS_R_z", "q_RS_x", "q_RS_y", "q_RS_z", "q_RS_w")
-_EUROC_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "s": 1.0}
+_EUROC_TICKS: Final = {"ns": 1e9, "us": 1e6, "s": 1.0}
+"""In a second."""
 _EUROC_PLACES: Final = ("data.csv", "state_groundtruth_estimate0/data.csv", "mav0/state_groundtruth_estimate0/data.csv")
 
 _Matrices = Float64[np.ndarray, "n 4 4"]
@@ -230,6 +231,8 @@ def _number_rows(file: _File) -> tuple[list[str], Float64[np.ndarray, "n w"]]:
         rows.append(_numbers(words, where[-1], first=not rows))
         if len(rows[-1]) != len(rows[0]):
             raise TrajectoryError(f"{where[-1]}: {len(rows[-1])} numbers, but {len(rows[0])} in the lines before")
+    if not rows:
+        raise TrajectoryError(f"{file.path}: holds no poses; known are: {KNOWN}")
     return where, np.array(rows, np.float64)
 
 
@@ -319,17 +322,17 @@ def _euroc(file: _File) -> Rows:
     where, table = _number_rows(_File(path, text))
     if table.shape[-1] != len(columns):
         raise TrajectoryError(f"{where[0]}: {table.shape[-1]} numbers, but the header has {len(columns)} names")
-    times = table[:, 0] * _euroc_tick(path, text)
+    times = table[:, 0] / _euroc_ticks(path, text)
     world_from_sensor = poses_from_quaternions(table[:, [columns.index(name) for name in _EUROC]], where)
     world_from_camera: _Matrices = world_from_sensor @ _camera_on_sensor(path)
     return Rows(world_from_camera, times=times)
 
 
-def _euroc_tick(path: Path, text: str) -> float:
+def _euroc_ticks(path: Path, text: str) -> float:
     unit = text.split(",", 1)[0].partition("[")[2].partition("]")[0] or "ns"
-    if unit not in _EUROC_UNITS:
-        raise TrajectoryError(f"{path}:1: times in '{unit}', which is none of {', '.join(_EUROC_UNITS)}")
-    return _EUROC_UNITS[unit]
+    if unit not in _EUROC_TICKS:
+        raise TrajectoryError(f"{path}:1: times in '{unit}', which is none of {', '.join(_EUROC_TICKS)}")
+    return _EUROC_TICKS[unit]
 
 
 def _camera_on_sensor(path: Path) -> RigidTransform:
