@@ -422,8 +422,12 @@ def _minor(matrix: Matrices) -> tuple[Times, Matrices]:
 
 
 def _steps(times: Times, drift: Variances) -> Steps:
-    """Inverse variance of what the line changes from each group to the next."""
-    steps: Steps = 1 / (np.maximum(np.diff(times), _INSTANT)[:, None] * drift)
+    """Inverse variance of what the line changes from each group to the next.
+
+    By nanoseconds, so that the same groups give the same numbers wherever in a film they are.
+    """
+    seconds = np.maximum(np.round(np.diff(times), 9), _INSTANT)
+    steps: Steps = 1 / (seconds[:, None] * drift)
     return steps
 
 
