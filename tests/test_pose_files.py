@@ -4,6 +4,8 @@ import json
 import logging
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
@@ -19,7 +21,12 @@ from recon.io.colmap import find_model, read_model
 from recon.io.depth import read_depth_map
 from recon.io.pose_files import CameraAxes, in_opencv, poses_of_arkitscenes, read_poses
 from recon.io.trajectory import read_pair, read_trajectory, slam_units
+from recon.pipelines.run import find_poses
+from recon.settings import CameraSettings
 from recon.types import CameraTrajectory, Intrinsics
+
+if TYPE_CHECKING:
+    from recon.io.source import Source
 
 AHEAD, DOWN, RIGHT = np.array([0.0, 0, 1]), np.array([0.0, 1, 0]), np.array([1.0, 0, 0])
 """Directions in a camera of OpenCV's axes."""
@@ -123,6 +130,25 @@ def test_formats_with_axes_of_their_own_keep_them(tmp_path: Path) -> None:
     assert np.array_equal(poses.world_from_camera("opengl"), poses.world_from_camera())
     with pytest.raises(OptionError, match=r"--trajectory-axes ned: transforms\.json has the axes opengl"):
         poses.world_from_camera("ned")
+
+
+def test_the_option_reaches_the_reader(tmp_path: Path) -> None:
+    """A video of 10 frames a second."""
+    path = written(tmp_path / "pose_left.txt", "1 2 3 0 0 0 1\n" * 2)
+    video = cast("Source", SimpleNamespace(times_by_name={}))
+    settings = CameraSettings(trajectory=path, trajectory_rate=10.0, trajectory_axes="ned")
+    trajectory = find_poses(video, settings).trajectory
+    assert trajectory is not None
+    assert directions(trajectory.world_from_camera[1])[0] == [1, 0, 0]
+    with pytest.raises(TrajectoryError, match="--trajectory-axes"):
+        find_poses(video, CameraSettings(trajectory=path, trajectory_rate=10.0))
+
+
+def test_a_colmap_model_may_have_several_cameras(tmp_path: Path) -> None:
+    written(tmp_path / "cameras.txt", "1 PINHOLE 64 48 50 50 32 24\n2 SIMPLE_RADIAL 640 480 500 320 240 0.1\n")
+    written(tmp_path / "images.txt", "1 1 0 0 0 0 0 1 2 b.jpg\n\n2 1 0 0 0 0 0 2 1 a.jpg\n\n")
+    trajectory = read(tmp_path, times={"a": 0.0, "b": 1.0})
+    assert trajectory.world_from_camera[:, 2, 3].tolist() == [-2, -1]
 
 
 # --------------------------------------------------------------------------------------------------------------- EuRoC

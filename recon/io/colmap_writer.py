@@ -79,16 +79,17 @@ def pinhole_model(
         raise ValueError("an observation in a picture that is not there")
     parameters = (intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy)
     camera = Camera("PINHOLE", intrinsics.width, intrinsics.height, parameters)
-    images = [
-        _image(row, name, pose, seen) for row, (name, pose) in enumerate(zip(names, world_from_camera, strict=True))
-    ]
+    images = tuple(_images(names, world_from_camera, seen))
     keys = np.arange(1, len(seen.points) + 1)
-    return Model(Path(), {1: camera}, tuple(images), keys, seen.points, seen.colors, seen.errors)
+    return Model(Path(), {1: camera}, images, keys, seen.points, seen.colors, seen.errors)
 
 
-def _image(row: int, name: str, pose: Float64[np.ndarray, "4 4"], seen: Landmarks) -> Image:
-    here = seen.image == row
-    return Image(name, 1, pose, seen.position[here], seen.point[here] + 1)
+def _images(names: Sequence[str], world_from_camera: Float64[np.ndarray, "n 4 4"], seen: Landmarks) -> Iterator[Image]:
+    order = np.argsort(seen.image, kind="stable")
+    ends = np.bincount(seen.image, minlength=len(names)).cumsum()[:-1]
+    rows = np.split(order, ends) if len(names) else []
+    for name, pose, here in zip(names, world_from_camera, rows, strict=True):
+        yield Image(name, 1, pose, seen.position[here], seen.point[here] + 1)
 
 
 def write_model(folder: Path, model: Model, layout: Literal["binary", "text"] = "binary") -> None:

@@ -148,12 +148,14 @@ class Poses:
         own = self.format.axes
         if self.format.fixed and axes not in {"auto", own}:
             raise OptionError(f"{self.path}: --trajectory-axes {axes}: {self.format.name} has the axes {own}")
-        if axes == "auto" and own is None:
+        if axes != "auto":
+            return in_opencv(self.rows.matrices, axes)
+        if own is None:
             raise TrajectoryError(
                 f"{self.path}: {self.format.name} do not tell their axes: say --trajectory-axes ned (TartanAir), "
                 "unity (y up, left-handed: ICL-NUIM), opencv or opengl"
             )
-        return in_opencv(self.rows.matrices, own or "opencv" if axes == "auto" else axes)
+        return in_opencv(self.rows.matrices, own)
 
 
 def in_opencv(world_from_camera: _Matrices, axes: CameraAxes) -> _Matrices:
