@@ -7,6 +7,7 @@ for itself. Tracks of points are what the images say they saw.
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -151,6 +152,12 @@ def _tracks(model: Model) -> _Tracks:
     return _Tracks(rows[seen][order], np.bincount(place, minlength=len(model.point_keys)).cumsum())
 
 
+def _points(model: Model, tracks: _Tracks) -> Iterator[tuple[int, list[float], list[int], float, np.ndarray]]:
+    """Number, position, colour, error and track of each."""
+    numbers = (array.tolist() for array in (model.point_keys, model.points, model.colors, model.errors))
+    return zip(*numbers, tracks, strict=True)
+
+
 def _camera_from_world(image: Image) -> tuple[float, ...]:
     """The quaternion (w, x, y, z) and the translation."""
     pose = inverse(image.world_from_camera)
@@ -181,8 +188,7 @@ def _binary_images(model: Model, _tracks: _Tracks) -> Iterator[bytes]:
 
 def _binary_points(model: Model, tracks: _Tracks) -> Iterator[bytes]:
     yield struct.pack("<Q", len(model.points))
-    rows = zip(model.point_keys, model.points, model.colors, model.errors, tracks, strict=True)
-    for key, place, color, error, track in rows:
+    for key, place, color, error, track in _points(model, tracks):
         yield struct.pack("<Q3d3BdQ", key, *place, *color, error, len(track)) + track.tobytes()
 
 
@@ -190,8 +196,8 @@ def _binary_points(model: Model, tracks: _Tracks) -> Iterator[bytes]:
 
 
 def _line(*values: object) -> bytes:
-    words = (repr(float(value)) if isinstance(value, float | np.floating) else str(value) for value in values)
-    return (" ".join(words) + "\n").encode("utf-8", "surrogateescape")
+    """Python's own floats have all their digits in text."""
+    return (" ".join(map(str, values)) + "\n").encode("utf-8", "surrogateescape")
 
 
 def _text_cameras(model: Model, _tracks: _Tracks) -> Iterator[bytes]:
@@ -204,15 +210,14 @@ def _text_images(model: Model, _tracks: _Tracks) -> Iterator[bytes]:
     yield b"# IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, then in a line of its own: X Y POINT3D_ID, ...\n"
     for number, image in enumerate(model.images, 1):
         yield _line(number, *_camera_from_world(image), image.camera, image.name)
-        features = zip(image.positions, image.points, strict=True)
+        features = zip(image.positions.tolist(), image.points.tolist(), strict=True)
         yield _line(*(value for place, point in features for value in (*place, point)))
 
 
 def _text_points(model: Model, tracks: _Tracks) -> Iterator[bytes]:
     yield b"# POINT3D_ID X Y Z R G B ERROR, then the track: IMAGE_ID POINT2D_IDX, ...\n"
-    rows = zip(model.point_keys, model.points, model.colors, model.errors, tracks, strict=True)
-    for key, place, color, error, track in rows:
-        yield _line(key, *place, *color, error, *(value for row in track for value in row))
+    for key, place, color, error, track in _points(model, tracks):
+        yield _line(key, *place, *color, error, *chain.from_iterable(track.tolist()))
 
 
 _BINARY = {"cameras": _binary_cameras, "images": _binary_images, "points3D": _binary_points}
