@@ -174,6 +174,15 @@ def test_euroc_is_read_as_evo_reads_it(tmp_path: Path, caplog: pytest.LogCapture
     assert slam_units(path) == "metres"
 
 
+def test_euroc_may_lack_the_sign_before_its_header_and_count_otherwise(tmp_path: Path) -> None:
+    one = read_poses(written(tmp_path / "a.csv", EUROC + EUROC_ROWS)).rows
+    other = read_poses(written(tmp_path / "b.csv", EUROC.removeprefix("#").replace("ns", "us") + EUROC_ROWS)).rows
+    assert other.times is not None
+    assert one.times is not None
+    assert np.array_equal(one.matrices, other.matrices)
+    np.testing.assert_allclose(other.times, 1000 * one.times)
+
+
 def test_euroc_beside_its_camera_gives_the_poses_of_that(tmp_path: Path) -> None:
     """World from body, then body from camera: EuRoC's camera looks along the body's z, its x is the body's y."""
     path = official(tmp_path)

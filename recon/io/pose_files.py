@@ -321,7 +321,7 @@ def _euroc(file: _File) -> Rows:
     path = _euroc_file(file) or file.path
     text = _text(path) or ""
     columns = _euroc_columns(text)
-    where, table = _number_rows(_File(path, text))
+    where, table = _number_rows(_File(path, "#" + text))  # some write their header without
     if table.shape[-1] != len(columns):
         raise TrajectoryError(f"{where[0]}: {table.shape[-1]} numbers, but the header has {len(columns)} names")
     times = table[:, 0] / _euroc_ticks(path, text)
