@@ -10,7 +10,7 @@ every anchor makes metres of the same maps.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import expm1, hypot, isfinite, nan
+from math import expm1, isfinite, nan
 from pathlib import Path
 from typing import Final
 
@@ -128,7 +128,8 @@ MoGe could be had, so metric frames are the sensor's.
 
 * **AbsRel**, **delta1**: of the metres as they are written, nothing fitted, over all frames of the clip.
 * **scale**: how much too far everything is: the median over a frame of depth / true, mean over the frames.
-* **stated**: the standard error of lengths that the run itself states. **trust**: what it says of them.
+* **stated**: the standard error of lengths that the run itself states, in the frame farthest from an anchored one.
+  **trust**: what it says of them.
 * **wander**: standard deviation of the scale over the frames, after one scale and shift for the whole clip.
 """
 
@@ -182,7 +183,7 @@ def _stated(maps: Path) -> tuple[float, str, str]:
     """What a run says of its lengths: how uncertain, whether to trust them, and the gravest reason why not."""
     report = json.loads(maps.with_name(f"{maps.name}.report.json").read_text(encoding="utf-8"))
     anchors = [shot["anchor"] for shot in report["shots"] if shot["anchor"] is not None]
-    sigmas = [hypot(anchor["length_sigma"] or nan, anchor["unit_sigma"] or 0.0) for anchor in anchors]
+    sigmas = [nan if anchor["far_sigma"] is None else anchor["far_sigma"] for anchor in anchors]
     return max(sigmas, default=nan), report["trust"], next(iter(report["reasons"]), "")
 
 

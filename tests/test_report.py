@@ -219,7 +219,7 @@ def test_the_page_says_all_there_is_to_say(tmp_path: Path) -> None:
     assert page.all("h1") == ["kitchen.mp4"]
     heads = ["What it stands on", "The shot", "Over time", "Anchored frames to doubt", "What the numbers mean"]
     assert page.all("h2") == heads
-    assert page.all("dd") == ["± 1.0 %", "5.5 %", "49,679", "50", "99 %", "5.5 %"]
+    assert page.all("dd") == ["± 1.7 %", "5.5 %", "49,679", "50", "99 %", "5.5 %"]
     assert "Its lengths can be trusted." in page.text
     drawn = [attributes["aria-label"] for tag, attributes in page.elements if tag == "svg"]
     assert drawn == ["scale(t)", "shift(t)", "frames from the smooth curve", "apart in each frame",
@@ -278,7 +278,7 @@ def test_a_film_of_many_shots_has_the_curves_of_the_most_doubtful_ones(tmp_path:
 def test_rows_for_a_terminal() -> None:
     assert rows(report()) == [
         ("lengths to be trusted", "yes"),
-        ("lengths", "+- 1.0 %, drift 5.5 % a second"),
+        ("lengths", "+- 1.7 % (1.0 % in anchored frames)"),
         ("anchor", "49,679 places in 50 frames, 99 % agree, 5.5 % apart in the middle"),
     ]
 
@@ -298,7 +298,7 @@ def test_a_terminal_shows_a_few_reasons_and_a_few_shots() -> None:
 def test_a_single_frame_tells_of_itself_alone() -> None:
     single = replace(anchor(), pictures=1, seen=(picture(),), drift=nan, scatter=nan)
     told = dict(rows(report(replace(shot(), anchor=single))))
-    assert told["lengths"] == "+- 1.0 % in the anchored frame"
+    assert told["lengths"] == "+- 1.8 % (1.0 % in anchored frames)"
     assert "places in 1 frame," in told["anchor"]
 
 
@@ -310,7 +310,14 @@ def test_a_run_writes_both_files(tmp_path: Path) -> None:
     """The room, in windows that meet without a jump, with metric depth of its first frame."""
     assert pointcloud(tmp_path / "room.ply", *POSES, *CAMERA, *FIRST, "--voxel", "0.05") == 0
     facts = json.loads((tmp_path / "room.ply.report.json").read_text("utf-8"))
-    assert (facts["format"], facts["trust"], facts["reasons"]) == ("recon report", "yes", [])
+    assert (facts["format"], facts["trust"], facts["reasons"]) == (
+        "recon report",
+        "doubtful",
+        [
+            "only the frame at 0.00 s is anchored: networks may drift by 10 % in the 3.0 s beyond it, and nothing here "
+            "measures it"
+        ],
+    )
     assert (facts["without_pose"], facts["frames"], facts["results"][0][0]) == (0, 60, "room.ply")
     (only,) = facts["shots"]
     assert (only["units"], only["basis"], only["anchor"]["pictures"]) == ("metres", "anchor", 1)

@@ -329,6 +329,8 @@ def document(report: RunReport) -> dict[str, Any]:
     for shot, told in zip(report.shots, facts["shots"], strict=True):
         own = shot_findings(shot)
         told["trust"], told["reasons"] = worst(own), [each.reason for each in own]
+        if shot.anchor is not None:
+            told["anchor"] |= _plain({"sigma": shot.anchor.sigma, "far_sigma": shot.anchor.far_sigma})
     return header | facts
 
 
@@ -366,15 +368,14 @@ def _shot_rows(shot: ShotReport, *, several: bool) -> list[tuple[str, str]]:
 
 
 def _lengths(shot: ShotReport) -> str:
-    """``+- 0.9 %, drift 5.4 % a second``; of a single frame nothing is known but what it says itself."""
+    """``+- 13 % (0.5 % in anchored frames)``."""
     anchor = shot.anchor
     if anchor is None:
         return "not anchored"
     if isnan(anchor.sigma):
         return "uncertainty not known"
-    where = " in the anchored frame" if anchor.pictures == 1 else ""
-    drift = "" if not isfinite(anchor.drift) else f", drift {percent(anchor.drift)} a second"
-    return f"+- {percent(anchor.sigma)}{where}{drift}"
+    far, near = percent(anchor.far_sigma), percent(anchor.sigma)
+    return f"+- {far}" if far == near else f"+- {far} ({near} in anchored frames)"
 
 
 def _anchored(shot: ShotReport) -> str:

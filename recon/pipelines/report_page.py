@@ -37,8 +37,8 @@ _MEANINGS: Final = (
         "sigma",
         "lengths",
         "lower",
-        "Relative standard deviation of lengths, by what anchored frames differ from each other and by what is known "
-        "of the anchor's unit. What is wrong in all frames alike does not show.",
+        "Relative standard deviation of lengths in the frame farthest from any anchored one: by what these differ from "
+        "each other, what is known of the anchor's unit, and drift. What is wrong in all frames alike does not show.",
     ),
     Measure("drift", "drift", "lower", "Change of the scale between anchor and depth maps within a second, as found."),
     Measure("scatter", "scatter", "lower", "Difference of an anchored frame from the smooth curve, one sigma."),
@@ -93,7 +93,7 @@ def _tiles(report: RunReport) -> list[tuple[str, str]]:
     if len(report.shots) != 1 or (anchor := report.shots[0].anchor) is None:
         return []
     return [
-        ("lengths", f"\N{PLUS-MINUS SIGN} {percent(anchor.sigma)}"),
+        ("lengths", f"\N{PLUS-MINUS SIGN} {percent(anchor.far_sigma)}"),
         ("drift in a second", _known(anchor.drift)),
         ("anchored places", f"{anchor.places:,}"),
         ("in frames", f"{anchor.pictures:,}"),
@@ -128,7 +128,7 @@ def _cells(shot: ShotReport) -> list[str]:
     units = [SHORT_UNITS[shot.units].strip() or shot.units, trust]
     if anchor is None:
         return [*span, *units, *["-"] * (len(_HEADS) + len(_HEADS_OF_PLACES) - 5)]
-    shares = (anchor.sigma, anchor.drift, anchor.scatter, anchor.inlier_ratio, anchor.mismatch)
+    shares = (anchor.far_sigma, anchor.drift, anchor.scatter, anchor.inlier_ratio, anchor.mismatch)
     counts = (anchor.places, anchor.pictures, anchor.left_out, anchor.outliers)
     return [*span, *units, *map(_known, shares), *(f"{count:,}" for count in counts)]
 
