@@ -148,6 +148,10 @@ class AnchorSettings(Section):
     def _consistent(self) -> Self:
         if self.anchor == "sparse" and self.sparse is None:
             raise ValueError("--anchor sparse needs --sparse")
+        if self.anchor == "frames" and self.metric_depth is None and self.first_frame_depth is not None:
+            raise ValueError(
+                "--anchor frames: --first-frame-depth is of one frame; give --metric-depth, or --anchor first"
+            )
         if (self.scale_from == "known-distance") != (self.known_distance is not None):
             raise ValueError("--scale-from known-distance and --known-distance go together")
         if self.scale_from == "first-frame-depth" and self.first_frame_depth is None:

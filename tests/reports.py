@@ -33,6 +33,7 @@ def anchor() -> AnchorReport:
         pictures=50,
         left_out=1128,
         outliers=535,
+        depth=22.8,
         residual_mad=0.00241,
         mismatch=0.0549,
         misordered=0.0,

@@ -106,7 +106,7 @@ def test_depth_that_is_not_positive_is_unknown() -> None:
 
 
 def test_maps_of_other_shapes_are_refused() -> None:
-    with pytest.raises(AlignmentError, match=r"80 x 60, but the picture has the shape of 80 x 45"):
+    with pytest.raises(AlignmentError, match=r"80 x 60, but the picture is 1.778 times as wide as high"):
         from_depth_map(disparity_of(scene(45, 80)), 1 / scene(60, 80), time=0.0)
 
 

@@ -4,6 +4,7 @@ The network knows the truth but for a factor that grows from 1 to 1.2 along the 
 its windows. So the first frame alone leaves depth 20 % too far at the end.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -303,13 +304,20 @@ def test_maps_of_all_frames_go_by_their_order(metric: Metric) -> None:
         (["--sparse", "POINTS", *POSES, "--scale-from", "moge"], 2, "is in metres already (see --slam-units)"),
         (["--anchor", "frames", "--metric-depth", "nowhere"], 1, "nowhere: there is no such file or folder"),
         (["--anchor", "sparse"], 2, "--anchor sparse needs --sparse"),
+        (["--metric-depth", "TWICE"], 1, "twice.npz: map 1 and map 2 are of one frame (0.150 s): keep one of them"),
+        (["--first-frame-depth", "EMPTY"], 1, "empty.npy: holds no depth: none of its values is known and positive"),
+        (["--anchor", "frames", "--first-frame-depth", "EMPTY"], 2, "--first-frame-depth is of one frame; give"),
     ],
-    ids=["maps of no frames", "no trajectory", "metres already", "no folder", "no map"],
+    ids=["of no frames", "no trajectory", "metres already", "no folder", "no map", "twice", "no depth", "one frame"],
 )
 def test_what_is_given_in_vain_is_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], exit_code: int, says: str
 ) -> None:
     made = {"SCANS": scans(tmp_path / "scans", [3, 5, 9]), "POINTS": bare_points(tmp_path / "points.xyz")}
+    made["TWICE"] = tmp_path / "twice.npz"
+    np.savez(made["TWICE"], depth=np.ones((3, *SIZE)), times=[0.0, 0.15, 0.15])
+    made["EMPTY"] = tmp_path / "empty.npy"
+    np.save(made["EMPTY"], np.full(SIZE, -1.0))
     order = ["depth", str(ROOM / "room.mp4"), "-o", str(tmp_path / "maps"), "-q"]
     assert run([*order, *(str(made.get(option, option)) for option in options)]) == exit_code
     [line] = capfd.readouterr().err.splitlines()
@@ -327,6 +335,27 @@ def test_of_several_anchors_the_one_that_is_used_is_told(tmp_path: Path, capfd: 
     assert told in " ".join(capfd.readouterr().err.split())
     assert run([*order, "--anchor", "frames"]) == 0
     assert told not in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.mark.usefixtures("metric")
+def test_maps_that_are_of_no_frame_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Where their times are a little off the video's, most of them say nothing."""
+    depth = DepthFolder(ROOM / "depth", scale=1000.0)
+    times = np.array([0.0, 1.0125, 2.0125])
+    np.savez(tmp_path / "scans.npz", depth=np.stack([depth[round(time * RATE)] for time in times]), times=times)
+    order = ["depth", str(ROOM / "room.mp4"), "-o", str(tmp_path / "maps"), "--no-preview"]
+    assert run([*order, "--metric-depth", str(tmp_path / "scans.npz")]) == 0
+    assert "2 of 3 maps are of no frame" in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.mark.usefixtures("metric")
+def test_bare_landmarks_seen_by_an_assumed_camera_are_doubtful(tmp_path: Path) -> None:
+    points = bare_points(tmp_path / "points.xyz")
+    order = ["depth", str(ROOM / "room.mp4"), "-o", str(tmp_path / "maps"), "--no-preview", "-q"]
+    for camera, doubts in (((), 1), (CAMERA, 0)):
+        assert run([*order, "--sparse", str(points), *POSES, *camera]) == 0
+        reasons = json.loads((tmp_path / "maps.report.json").read_text("utf-8"))["reasons"]
+        assert sum("is assumed: give --fov or --intrinsics" in reason for reason in reasons) == doubts
 
 
 # ------------------------------------------------------------------------------------------------ each shot for itself
@@ -393,7 +422,10 @@ def test_a_shot_that_its_anchor_does_not_determine_is_told_and_goes_on_without(
 
 
 def test_an_anchor_that_determines_nothing_at_all_ends_the_run() -> None:
-    with pytest.raises(AlignmentError, match=r"^the truth: 0 anchored places in 0 frames"):
+    with pytest.raises(
+        AlignmentError,
+        match=r"^the truth: 0 anchored places in 0 frames .* \(no frame shows a landmark, or has a map with depth; ",
+    ):
         gauges(Shots(), Known([]), no_camera)
 
 
@@ -468,7 +500,7 @@ def test_landmarks_of_which_a_third_is_wrong_hold_2000_frames_together() -> None
     wrong = random.random(len(times)) < 0.3
     depth[wrong] = random.uniform(0.5, 20, np.count_nonzero(wrong))
     points = SparsePoints(np.zeros((1, 3)), times, np.zeros(len(times), np.int64), places, depth)
-    slam = SlamMap(lambda _times, _camera: points, np.unique(times), "metres", "landmarks")
+    slam = SlamMap(lambda _times, _camera: points, np.unique(times), "metres", "landmarks", bare=False)
     [gauge] = gauges(maps, slam, no_camera)
     off = maps.off(gauge)
     assert off[-1] < 0.01

@@ -17,6 +17,8 @@ from recon.evaluation.trust import (
     worst,
 )
 
+STEADY = {"drift": 0.0, "gap": 0.0}
+
 
 def test_a_good_anchor_is_trusted() -> None:
     assert findings_of(report()) == []
@@ -32,9 +34,17 @@ def test_a_good_anchor_is_trusted() -> None:
         ({}, {"misordered": 0.1}, {"misordered": 0.11}, {"misordered": 0.26}, "near and far are in another order"),
         ({}, {"levels": 2.0}, {"levels": 2.1}, {"levels": 3.1}, "changes by a factor of"),
         ({}, {"off": 0.2}, {"off": 0.21}, {"off": 0.41}, "off as a whole: they differ from the others by more than"),
-        ({}, {"length_sigma": 0.1}, {"length_sigma": 0.11}, {"length_sigma": 0.26}, "lengths are uncertain by"),
-        ({"length_sigma": 0.08}, {"unit_sigma": 0.06}, {"unit_sigma": 0.07}, {"unit_sigma": 0.24}, "are uncertain by"),
-        ({"drift": 0.05}, {"gap": 8.9}, {"gap": 9.1}, {"gap": 65.0}, "5.0 % a second, and"),
+        (STEADY, {"length_sigma": 0.1}, {"length_sigma": 0.11}, {"length_sigma": 0.26}, "lengths are uncertain by"),
+        (
+            STEADY | {"length_sigma": 0.08},
+            {"unit_sigma": 0.06},
+            {"unit_sigma": 0.07},
+            {"unit_sigma": 0.24},
+            "uncertain",
+        ),
+        ({"drift": 0.05}, {"gap": 3.9}, {"gap": 4.1}, {"gap": 26.0}, " s from the nearest anchored frame"),
+        ({}, {"depth": 0.1}, {"depth": 0.09}, {}, "is the anchor in metres"),
+        ({}, {"depth": 500.0}, {"depth": 501.0}, {}, "is the anchor in metres"),
     ],
 )
 def test_limits_of_an_anchor(
@@ -47,14 +57,14 @@ def test_limits_of_an_anchor(
     """At its limit a figure is still right; a little beyond it, it is doubtful, and far beyond not to be trusted."""
     usual = replace(anchor(), **changes)
     assert anchored(replace(usual, **just_right)) == []
-    for figures, trust in ((doubtful, "doubtful"), (no, "no")):
+    for figures, trust in ((doubtful, "doubtful"), *(((no, "no"),) if no else ())):
         (finding,) = anchored(replace(usual, **figures))
         assert finding.trust == trust
         assert says in finding.reason
 
 
 def anchored(figures: AnchorReport) -> list[Finding]:
-    return shot_findings(replace(shot(), anchor=figures))
+    return shot_findings(replace(shot(), units="metres", anchor=figures))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +96,7 @@ def test_an_anchor_that_no_line_can_follow_is_not_trusted() -> None:
     assert "what is near to the anchor is far in the depth maps" in finding.reason
 
 
-@pytest.mark.parametrize(("gap", "pictures", "count"), [(2.7, 1, 0), (2.8, 1, 1), (2.8, 2, 0)])
+@pytest.mark.parametrize(("gap", "pictures", "count"), [(2.7, 1, 0), (2.8, 1, 1), (2.7, 2, 0)])
 def test_a_single_anchored_frame_says_nothing_of_what_comes_long_after_it(
     gap: float, pictures: int, count: int
 ) -> None:
@@ -131,9 +141,10 @@ def test_the_gravest_reason_comes_first_and_shots_are_named_where_there_are_seve
     assert "shot" not in findings_of(report(replace(bad, number=0)))[0].reason
 
 
-def test_a_shot_that_was_left_out_spoils_nothing() -> None:
-    left_out: ShotReport = replace(shot(), basis="nothing", anchor=None, used=False)
-    assert findings_of(report(shot(), left_out)) == []
+def test_frames_that_were_left_out_are_told() -> None:
+    left_out: ShotReport = replace(shot(), basis="nothing", anchor=None, used=False, origin="no unit")
+    (finding,) = findings_of(report(shot(), left_out))
+    assert finding == Finding("doubtful", "150 of 300 frames are left out (shot at 0.00 s): no unit")
 
 
 @pytest.mark.parametrize(

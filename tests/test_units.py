@@ -195,6 +195,7 @@ def test_bare_points_are_named_by_their_coordinates(tmp_path: Path) -> None:
     ("known", "message"),
     [
         (("7", "7", 1.0), "7 and 7 are one and the same place"),
+        (("5,0,0", "5,0,1e-9", 1.0), "5,0,0 and 5,0,1e-9 are one and the same place"),
         (("12", "13", 1.0), "12 and 13 are one and the same place"),
         (("7", "12", 0.0), "0 m is no distance; it must be positive"),
         (("7", "12", -1.0), "-1 m is no distance"),

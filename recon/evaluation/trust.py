@@ -13,7 +13,7 @@ landmarks of another clip, or the same ones backwards in time: no, or no line at
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import hypot, isfinite, isinf, isnan, nan, sqrt
+from math import hypot, isfinite, isinf, isnan, sqrt
 from typing import Final, Literal
 
 from recon.types import Units
@@ -45,13 +45,13 @@ OFF: Final = 0.5
 MANY_OFF: Final = (0.2, 0.4)
 """Share of the anchored pictures that are off as a whole (0.02, 0.02, 0)."""
 LENGTH_SIGMA: Final = (0.1, 0.25)
-"""Relative standard deviation of lengths (0.010, 0.015, unknown)."""
+"""Relative standard deviation of lengths, in the frame farthest from any anchored picture (0.018, 0.040, unknown)."""
+PLAUSIBLE: Final = (0.1, 500.0)
+"""Metres from the camera, between which the middle of the anchored places of a picture is to be expected: below, a
+coin; above, mountains. Millimetres that are taken for metres lie beyond."""
 USUAL_DRIFT: Final = 0.06
 """Relative change of lengths within a second, where a single anchored picture leaves it unknown: networks for single
 pictures were measured (0.05, 0.08), and their clips then end (0.09, 0.29) off; it grows with the root of time."""
-GAP_DRIFT: Final = (0.15, 0.4)
-"""Relative change of lengths to be expected, by the drift that was found, between an anchored picture and the frame
-farthest from any (0.01, 0.03, unknown)."""
 SEAM_JUMP: Final = 0.05
 """Median relative change of inverse depth where windows meet, if it is ``SEAM_RATIO`` times what is usual elsewhere.
 (The kitchen's maps, which have no seams, change by 0.02 both there and elsewhere.)"""
@@ -122,6 +122,8 @@ class AnchorReport:
     pictures: int
     left_out: int
     outliers: int
+    depth: float
+    """Median depth of the anchored places, in the units."""
     residual_mad: float
     """Median absolute residual of inverse depth, in 1 / units."""
     mismatch: float
@@ -222,7 +224,7 @@ class RunReport:
     without_pose: int
     """Frames that could not be placed."""
     camera: CameraReport | None
-    """None where depth alone was written: it does not depend on the camera."""
+    """None where depth alone was written that does not depend on the camera."""
     shots: tuple[ShotReport, ...]
     results: tuple[tuple[str, str], ...] = field(default=())
     """Name of each file, and what it holds."""
@@ -252,11 +254,20 @@ def findings_of(report: RunReport) -> list[Finding]:
         if shot.used
         for each in shot_findings(shot)
     )
-    return sorted([*of_shots, *camera_findings(report.camera)], key=lambda each: each.trust == "doubtful")
+    found = [*of_shots, *_left_out(report.shots), *camera_findings(report.camera)]
+    return sorted(found, key=lambda each: each.trust == "doubtful")
+
+
+def _left_out(shots: Sequence[ShotReport]) -> Iterator[Finding]:
+    left_out, frames = [shot for shot in shots if not shot.used], sum(shot.frames for shot in shots)
+    if left_out:
+        shots_told = "shot" if len(left_out) == 1 else f"{len(left_out)} shots, the first of them"
+        told = f"{sum(shot.frames for shot in left_out)} of {frames} frames are left out ({shots_told} at"
+        yield Finding("doubtful", f"{told} {left_out[0].start:.2f} s): {left_out[0].origin}")
 
 
 def camera_findings(camera: CameraReport | None) -> list[Finding]:
-    """What is wrong with the camera: widths and heights depend on it, depth does not."""
+    """What is wrong with the camera: widths and heights depend on it, and where bare landmarks are seen."""
     if camera is None:
         return []
     if camera.assumed:
@@ -273,7 +284,7 @@ def shot_findings(shot: ShotReport) -> list[Finding]:
     """What speaks against the lengths of a shot."""
     anchor = shot.anchor
     by_anchor = [] if anchor is None else [found for rule in _ANCHOR_RULES for found in rule(anchor)]
-    return [*_units(shot), *by_anchor, *_single_picture(shot), *_seams(shot)]
+    return [*_units(shot), *_plausible(shot), *by_anchor, *_single_picture(shot), *_seams(shot)]
 
 
 # --- rules -------------------------------------------------------------------------------------------------------
@@ -284,6 +295,12 @@ def _units(shot: ShotReport) -> Iterator[Finding]:
         yield Finding("no", "there is no anchor: nothing says how long a metre is, nor how deep the scene")
     if shot.basis == "network":
         yield Finding("doubtful", "the metres are a network's own, and there is nothing to check them against")
+
+
+def _plausible(shot: ShotReport) -> Iterator[Finding]:
+    if shot.units == "metres" and shot.anchor is not None and not PLAUSIBLE[0] <= shot.anchor.depth <= PLAUSIBLE[1]:
+        told = f"the middle of the anchored places is {shot.anchor.depth:.3g} m away"
+        yield Finding("doubtful", f"{told}: is the anchor in metres (16-bit numbers: see --depth-scale)?")
 
 
 def _single_picture(shot: ShotReport) -> Iterator[Finding]:
@@ -322,7 +339,8 @@ def _order(anchor: AnchorReport) -> Iterator[Finding]:
 
 def _followed(anchor: AnchorReport) -> Iterator[Finding]:
     if isinf(anchor.drift):
-        told = "for a time what is near to the anchor is far in the depth maps"
+        when = "" if anchor.pictures == 1 else "for a time "
+        told = f"{when}what is near to the anchor is far in the depth maps"
         yield Finding("no", f"{told}: no line can follow that, and one was taken for the whole shot")
 
 
@@ -337,8 +355,10 @@ def _off(anchor: AnchorReport) -> Iterator[Finding]:
 
 
 def _sigma(anchor: AnchorReport) -> Iterator[Finding]:
-    told = f"lengths are uncertain by {percent(anchor.sigma)} (one standard deviation)"
-    return _high(anchor.sigma, LENGTH_SIGMA, told)
+    """What a single picture leaves open is a rule of its own."""
+    sigma = anchor.sigma if anchor.pictures == 1 else anchor.far_sigma
+    far = f", {anchor.gap:.1f} s from the nearest anchored frame" if sigma > anchor.sigma else ""
+    return _high(sigma, LENGTH_SIGMA, f"lengths are uncertain by {percent(sigma)} (one standard deviation){far}")
 
 
 def _unknown(anchor: AnchorReport) -> Iterator[Finding]:
@@ -346,12 +366,6 @@ def _unknown(anchor: AnchorReport) -> Iterator[Finding]:
         yield Finding("doubtful", "how far lengths may be off is not known: one line was taken for the whole shot")
     if isnan(anchor.unit_sigma):
         yield Finding("doubtful", "how far the anchor's unit itself may be off is not known")
-
-
-def _gap(anchor: AnchorReport) -> Iterator[Finding]:
-    change = anchor.drift * sqrt(anchor.gap) if isfinite(anchor.drift) else nan
-    told = f"lengths drift by {percent(anchor.drift)} a second, and {anchor.gap:.1f} s from the nearest anchored frame"
-    return _high(change, GAP_DRIFT, f"{told} that makes {percent(change)}")
 
 
 _ANCHOR_RULES: Final[tuple[Callable[[AnchorReport], Iterator[Finding]], ...]] = (
@@ -364,7 +378,6 @@ _ANCHOR_RULES: Final[tuple[Callable[[AnchorReport], Iterator[Finding]], ...]] = 
     _off,
     _sigma,
     _unknown,
-    _gap,
 )
 """In the order in which a person should read them."""
 

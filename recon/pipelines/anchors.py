@@ -74,6 +74,19 @@ class GivenDepths:
         for (estimate, _number), depth in zip(estimates, depths, strict=True):
             yield _beside(estimate, maps.quantity, depth)
 
+    def tell_unused(self, pictures: int, start: float, end: float, frames: int) -> None:
+        """Warn where maps between the first and the last frame have found no frame, and frames no map."""
+        inside = int(((self.times >= start - TOLERANCE) & (self.times <= end + TOLERANCE)).sum())
+        if not self.first_alone and pictures < min(inside, frames):
+            logger.warning(
+                "%s: %d of %d maps are of no frame (none within %.0f ms) and are not used: see --trajectory-rate, or "
+                "name maps by their times",
+                self.folder.path,
+                inside - pictures,
+                inside,
+                1000 * TOLERANCE,
+            )
+
     def _found(self, maps: DepthMaps, shot: ShotSpan) -> Iterator[tuple[DepthEstimate, int]]:
         for estimate in islice(maps.estimates(shot.start), shot.count):
             row = int(np.searchsorted(self.times, estimate.time - TOLERANCE))
@@ -156,6 +169,8 @@ class SlamMap:
     """When some were seen, or may have been, seconds, increasing."""
     units: Units
     origin: str
+    bare: bool
+    """Whether nothing says what a picture shows of it, so that it is found by projection."""
     consistent: bool = True
     unit_sigma: float = 0.0
     unit: float = 1.0
@@ -165,7 +180,7 @@ class SlamMap:
         """The same map, once the length of its unit is known; one that is in metres stays."""
         if self.units == "metres":
             return self
-        origin = f"{self.origin}, in metres by {scale.origin}"
+        origin = f"{self.origin}; {scale.sentence}"
         return replace(self, unit=scale.metres_per_unit, units="metres", unit_sigma=scale.sigma, origin=origin)
 
     def covers(self, shot: ShotSpan) -> bool:  # noqa: ARG002 - an Anchor

@@ -60,12 +60,17 @@ def given_anchor(source: Source, settings: SettingsOfLengths) -> Anchor | None:
     wanted = settings.anchor.anchor
     given = [(kind, path) for kind in _kinds() if (path := kind.given(settings.anchor)) is not None]
     used = next(((kind, path) for kind, path in given if wanted in kind.wanted_by), None)
+    _tell_unused([kind for kind, _path in given], None if used is None else used[0], settings.anchor)
     if used is None:
         return None
-    for kind, _path in given:
-        if kind is not used[0] and wanted == "auto" and settings.anchor.scale_from == "none":
-            logger.warning("%s is not used: %s anchors the run (see --anchor)", kind.option, used[0].option)
     return used[0].read(source, settings, used[1])
+
+
+def _tell_unused(given: Sequence[_Kind], used: _Kind | None, settings: AnchorSettings) -> None:
+    for kind in given:
+        if kind is not used and settings.anchor in {"auto", "none"} and settings.scale_from == "none":
+            why = f"--anchor {settings.anchor}" if used is None else f"{used.option} anchors the run (see --anchor)"
+            logger.warning("%s is not used: %s", kind.option, why)
 
 
 def _kinds() -> tuple[_Kind, ...]:
@@ -78,7 +83,14 @@ def _kinds() -> tuple[_Kind, ...]:
 
 
 def _first(source: Source, settings: SettingsOfLengths, path: Path) -> Anchor:  # noqa: ARG001 - like the others
-    return GivenFirstDepth(read_depth_map(path, scale=settings.depth.depth_scale), f"first-frame depth {path.name}")
+    return GivenFirstDepth(_known_depth(path, settings), f"first-frame depth {path.name}")
+
+
+def _known_depth(path: Path, settings: SettingsOfLengths) -> DepthMap:
+    depth = read_depth_map(path, scale=settings.depth.depth_scale)
+    if not np.isfinite(depth).any():
+        raise FormatError(f"{path}: holds no depth: none of its values is known and positive")
+    return depth
 
 
 def _depths(source: Source, settings: SettingsOfLengths, path: Path) -> Anchor:
@@ -99,7 +111,9 @@ def slam_map(source: Source, settings: SettingsOfLengths, path: Path) -> SlamMap
     told = f"sparse points of {path}"
     if not is_points_file(path):
         points = read_sparse(path, times_by_name=source.times_by_name, rate=camera.trajectory_rate)
-        return SlamMap(lambda _times, _camera: points, np.unique(points.times), units_of(path, camera), told)
+        return SlamMap(
+            lambda _times, _camera: points, np.unique(points.times), units_of(path, camera), told, bare=False
+        )
     if camera.trajectory is None:
         raise OptionError(f"--sparse {path}: bare points need --trajectory, which says where they were seen from")
     trajectory = read_trajectory(
@@ -110,7 +124,9 @@ def slam_map(source: Source, settings: SettingsOfLengths, path: Path) -> SlamMap
     )
     bare = read_points(path)
     units = units_of(camera.trajectory, camera)
-    return SlamMap(lambda times, view: observed(bare, trajectory, view(), times), trajectory.times, units, told)
+    return SlamMap(
+        lambda times, view: observed(bare, trajectory, view(), times), trajectory.times, units, told, bare=True
+    )
 
 
 def units_of(path: Path, settings: CameraSettings) -> Units:
@@ -137,7 +153,11 @@ def _timed(
     else:
         by_number = dict(enumerate(_in_order(folder, source, settings.sampling.picture_rate)))
     numbers = np.array(sorted(by_number, key=by_number.__getitem__), np.int64)
-    return np.array([by_number[number] for number in numbers], np.float64), numbers
+    times = np.array([by_number[number] for number in numbers], np.float64)
+    for row in np.flatnonzero(np.diff(times) < TOLERANCE)[:1]:
+        one, other = (folder.names[n] if folder.names else f"map {n}" for n in numbers[row : row + 2].tolist())
+        raise FormatError(f"{folder.path}: {one} and {other} are of one frame ({times[row]:.3f} s): keep one of them")
+    return times, numbers
 
 
 def _named(names: Sequence[str], times_by_name: Mapping[str, float]) -> dict[int, float]:
@@ -180,7 +200,7 @@ def scaling(slam: SlamMap, settings: SettingsOfLengths) -> Scaling:
         scale = scale_from_distance(anchor.sparse, anchor.known_distance)
         return lambda _maps, _eye, _camera: scale
     if anchor.scale_from == "first-frame-depth" and anchor.first_frame_depth is not None:
-        depth = read_depth_map(anchor.first_frame_depth, scale=settings.depth.depth_scale)
+        depth = _known_depth(anchor.first_frame_depth, settings)
         return partial(_scale_from_first, slam, depth, f"first-frame depth {anchor.first_frame_depth.name}")
     return partial(_scale_from_network, slam)
 

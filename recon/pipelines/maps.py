@@ -16,6 +16,7 @@ from recon.io.preview import colorize, robust_range
 from recon.io.source import Source
 from recon.io.store import ShotSpan, StoredDepth
 from recon.io.video import VideoWriter, open_source
+from recon.pipelines.anchors import SlamMap
 from recon.pipelines.cloud import UNIT_NAMES
 from recon.pipelines.depth import DepthMaps, Observer, depth_maps, told_origin
 from recon.pipelines.metres import Gauge, disparity_of, probes
@@ -23,6 +24,7 @@ from recon.pipelines.report import depth_report
 from recon.pipelines.run import measured, read_given
 from recon.settings import AnchorSettings, DepthMapSettings, DepthRunSettings
 from recon.stages.align import depth_from_disparity
+from recon.stages.camera import Camera
 from recon.types import DepthEstimate, DepthMap, Quantity, Units
 
 logger = logging.getLogger(__name__)
@@ -143,6 +145,8 @@ class DepthRun:
     """What is written: the maps as they are, or ``Lengths``."""
     origin: Mapping[str, str]
     """What made the depth: network, hash of its weights, input size; or the folder."""
+    camera: Camera | None = None
+    """Where lengths depend on it: it says in which pixels bare landmarks are seen."""
 
     @property
     def summary(self) -> list[tuple[str, str]]:
@@ -190,7 +194,8 @@ def depth_run(video: Path, output: Path, settings: DepthRunSettings, observer: O
             yield DepthRun(source, maps, origin)
             return
         found = measured(source, maps, known, settings, observer)
-        yield DepthRun(source, in_one_unit(found.maps, found.gauges), origin)
+        camera = found.camera() if isinstance(known.anchor, SlamMap) and known.anchor.bare else None
+        yield DepthRun(source, in_one_unit(found.maps, found.gauges), origin, camera)
 
 
 def asks_for_lengths(anchor: AnchorSettings) -> bool:

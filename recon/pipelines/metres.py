@@ -134,8 +134,8 @@ def _anchored(maps: DepthMaps, shot: ShotSpan, anchor: Anchor, camera: CameraOf,
     fit = fit_shot(seen, robust=robust, with_shift=maps.quantity == "disparity")
     if math.isinf(fit.drift):
         logger.warning(
-            "shot %d: for a time, what is near to %s is far in the depth maps: one line is taken for the whole shot; "
-            "do not trust its lengths",
+            "shot %d: at least for a time, what is near to %s is far in the depth maps: one line is taken for the "
+            "whole shot; do not trust its lengths",
             shot.shot,
             anchor.origin,
         )

@@ -29,12 +29,13 @@ from recon.evaluation.trust import (
 )
 from recon.files import whole_file
 from recon.io.store import ShotSpan
-from recon.pipelines.cloud import UNIT_NAMES, SegmentSummary, ShotPlan
+from recon.pipelines.cloud import SHORT_UNITS, UNIT_NAMES, SegmentSummary, ShotPlan
 from recon.pipelines.depth import TOGETHER, DepthMaps, told_origin
 from recon.pipelines.metres import Gauge, disparity_of
 from recon.pipelines.report_page import write_page
 from recon.smoothing import DriftFit, LineCurve
 from recon.stages.agreement import Agreement
+from recon.stages.camera import Camera
 from recon.stages.disparity import WINDOW, seams
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def run_report(
         clouds: what was fused.
         results: name of each file that was written, and what it holds.
     """
-    info, camera = run.source.info, run.camera
+    info = run.source.info
     spans = list(zip(run.maps.shots, run.plans, strict=True))
     used = sum(span.count for span, plan in spans if plan is not None)
     known = _known(run.depth_origin)
@@ -84,7 +85,7 @@ def run_report(
         depth=told_origin(run.depth_origin),
         poses=run.poses.origin,
         without_pose=used - sum(cloud.frames for cloud in clouds),
-        camera=CameraReport(camera.intrinsics.fov_x, camera.fov_spread, camera.origin, camera.assumed),
+        camera=_camera(run.camera),
         shots=tuple(
             _left_out(run.maps, span, "the poses") if plan is None else _planned(run.maps, span, plan, **known)
             for span, plan in spans
@@ -106,7 +107,7 @@ def depth_report(run: "DepthRun", lengths: "Lengths", results: Sequence[tuple[st
         depth=told_origin(run.origin),
         poses=None,
         without_pose=0,
-        camera=None,
+        camera=None if run.camera is None else _camera(run.camera),
         shots=tuple(
             shot_report(lengths.maps, span, gauge, **known)
             if gauge.units == lengths.units
@@ -115,6 +116,10 @@ def depth_report(run: "DepthRun", lengths: "Lengths", results: Sequence[tuple[st
         ),
         results=tuple(results),
     )
+
+
+def _camera(camera: Camera) -> CameraReport:
+    return CameraReport(camera.intrinsics.fov_x, camera.fov_spread, camera.origin, camera.assumed)
 
 
 def _known(origin: Mapping[str, str]) -> dict[str, bool]:
@@ -199,6 +204,7 @@ def _anchor(gauge: Gauge, fit: DriftFit, span: tuple[float, float]) -> AnchorRep
         pictures=len(pictures),
         left_out=sum(each.left_out for each in seen),
         outliers=sum(each.outliers for each in seen),
+        depth=depth,
         residual_mad=fit.residual_mad,
         mismatch=fit.residual_mad * depth,
         misordered=_share(each.misordered for each in ordered) if len(ordered) >= LEAST_PICTURES else nan,
@@ -383,5 +389,6 @@ def _anchored(shot: ShotReport) -> str:
     if anchor is None:
         return "none"
     frames = "1 frame" if anchor.pictures == 1 else f"{anchor.pictures} frames"
-    agree = f"{anchor.places:,} places in {frames}, {percent(anchor.inlier_ratio)} agree"
+    far = f"{anchor.depth:.3g}{SHORT_UNITS[shot.units]} away in the middle"
+    agree = f"{anchor.places:,} places in {frames}, {far}; {percent(anchor.inlier_ratio)} agree"
     return f"{agree}, {percent(anchor.mismatch)} apart in the middle"

@@ -17,7 +17,7 @@ from recon.io.store import ShotSpan
 from recon.io.trajectory import pose_at, read_trajectory, slam_units
 from recon.io.video import open_source
 from recon.models import MetricNetwork
-from recon.pipelines.anchors import MetricEye, SlamMap, metric_anchor
+from recon.pipelines.anchors import GivenDepths, MetricEye, SlamMap, metric_anchor
 from recon.pipelines.cloud import (
     UNIT_NAMES,
     ContentMaps,
@@ -223,6 +223,9 @@ def measured(
     if scale is not None and isinstance(anchor, SlamMap):
         anchor = anchor.in_metres(scale)
     found = gauges(maps, anchor, intrinsics, robust=settings.anchor.fit == "robust")
+    if isinstance(anchor, GivenDepths):
+        start, end = (next(maps.estimates(index)).time for index in (0, maps.frame_count - 1))
+        anchor.tell_unused(sum(len(gauge.agreements) for gauge in found), start, end, maps.frame_count)
     return Measured(maps, content, camera, found, scale)
 
 

@@ -29,6 +29,8 @@ DOUBTFUL = 0.1
 _FEWEST = 3
 """Landmarks without which a picture says nothing: of two that differ nobody knows which is wrong."""
 _SIGMA_FROM_MAD = 1.4826
+_APART = 1e-6
+"""Part of their coordinates by which two places of a map must differ to be two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,9 @@ def scale_from_distance(path: Path, known: tuple[str, str, float]) -> MapScale:
     first, second, metres = known
     if not (math.isfinite(metres) and metres > 0):
         raise OptionError(f"--known-distance: {metres:g} m is no distance; it must be positive")
-    units = float(np.linalg.norm(position_of(path, first) - position_of(path, second)))
-    if not units > 0:
+    places = np.stack([position_of(path, point) for point in (first, second)])
+    units = float(np.linalg.norm(places[0] - places[1]))
+    if not units > _APART * float(np.abs(places).max()):
         raise OptionError(f"--known-distance: {first} and {second} are one and the same place of the map")
     return MapScale(metres / units, math.nan, f"{metres:g} m from {first} to {second}")
 

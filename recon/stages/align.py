@@ -86,8 +86,7 @@ def fit_shot(seen: Sequence[Correspondences], *, robust: bool = True, with_shift
     """
     groups = [Group(each.time, each.disparity, each.inverse_depth, each.weight, each.block) for each in seen]
     try:
-        used = [group for group in groups if len(group.x)]
-        return (_robust if robust else _least_squares)(used, with_shift=with_shift)
+        return (_robust if robust else _least_squares)(_with_places(groups), with_shift=with_shift)
     except AlignmentError as error:
         places = sum(len(group.x) for group in groups)
         raise AlignmentError(
@@ -97,12 +96,17 @@ def fit_shot(seen: Sequence[Correspondences], *, robust: bool = True, with_shift
         ) from error
 
 
+def _with_places(groups: Sequence[Group]) -> list[Group]:
+    used = [group for group in groups if len(group.x)]
+    if not used:
+        raise AlignmentError("no frame shows a landmark, or has a map with depth; do times, or names, match?")
+    return used
+
+
 def _robust(groups: Sequence[Group], *, with_shift: bool) -> DriftFit:
     try:
         return fit_drifting(groups, with_shift=with_shift)
     except AlignmentError:
-        if not groups:
-            raise
         return _steady(groups, with_shift=with_shift)  # raises, too, where all places together give no line
 
 
@@ -122,8 +126,6 @@ def _columns(groups: Sequence[Group]) -> tuple[Float64[np.ndarray, " n"], ...]:
 
 def _least_squares(groups: Sequence[Group], *, with_shift: bool) -> DriftFit:
     """One line through all rows, each with its weight and none left out."""
-    if not groups:
-        raise AlignmentError("no rows to fit")
     x, y, weight = _columns(groups)
     line = solve_affine(x, y, weight) if with_shift else Line(float((weight * x * y).sum() / (weight * x * x).sum()), 0)
     if not line.scale > 0:

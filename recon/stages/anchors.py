@@ -72,7 +72,7 @@ def _require_same_picture(disparity: DepthMap, depth: OtherMap) -> None:
     (h, w), (other_h, other_w) = disparity.shape, depth.shape
     if abs(np.log((w * other_h) / (h * other_w))) > _SHAPE:
         raise AlignmentError(
-            f"the anchor's depth map is {other_w} x {other_h}, but the picture has the shape of {w} x {h}: "
+            f"the anchor's depth map is {other_w} x {other_h}, but the picture is {w / h:.3f} times as wide as high: "
             "give the depth of the whole picture"
         )
 
