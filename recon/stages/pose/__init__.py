@@ -1,0 +1,22 @@
+"""Camera poses: looked up in a known trajectory, or estimated from the pictures and their depth.
+
+Pictures place a camera far better than predicted depth does: errors of a network are smooth over a picture and differ
+from frame to frame, which ruins every tracker that fits depth to depth. So depth only says where landmarks begin and
+how long a unit is (``recon.bundle``); the rest is told by corners that are followed from picture to picture.
+
+==============  =======================================================================================================
+known.py        poses that are given
+flow.py         corners, and where they are in the next picture
+features.py     what is found again after a gap
+perspective.py  a camera from landmarks and where it sees them
+world.py        key frames and landmarks of one run of frames
+refine.py       the whole of it at once: bundle adjustment, and cameras that do not move
+tracking.py     from frames to segments
+==============  =======================================================================================================
+"""
+
+from recon.stages.pose.tracking import estimate
+from recon.stages.pose.known import posed
+from recon.stages.pose.segment import Motion, Segment
+
+__all__ = ["Motion", "Segment", "estimate", "posed"]

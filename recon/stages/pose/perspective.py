@@ -1,0 +1,139 @@
+"""A camera from landmarks and where a picture shows them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+from recon.geometry import inverse, rigid, transform
+from recon.types import Intrinsics, RigidTransform
+
+TOLERANCE: Final = 0.004
+"""Distance between a corner and its projected landmark up to which they agree, in picture widths."""
+POLISHING_STEPS: Final = 10
+"""Most steps of Gauss-Newton."""
+LEAST_INLIERS: Final = 25
+"""Fewer agreeing matches do not make a pose."""
+LEAST_AGREEMENT: Final = 0.25
+"""Smallest part of the matches that has to agree with a pose."""
+LEAST_CERTAINTY: Final = 0.03
+"""Largest standard deviation of the camera's position that is believed, in median depths."""
+LARGEST_TURN: Final = 45.0
+"""Rotation between two frames that is not believed, degrees."""
+LARGEST_STEP: Final = 0.6
+"""Movement between two frames that is not believed, in median depths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Landmarks, and where a picture shows them."""
+
+    points: Float64[np.ndarray, "n 3"]
+    """In the world."""
+    pixels: Float64[np.ndarray, "n 2"]
+    """Corner origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A pose and what speaks for it."""
+
+    world_from_camera: RigidTransform
+    inliers: Bool[np.ndarray, " n"]
+    """Which matches agree with it."""
+    median_depth: float
+    """Median depth of those."""
+    uncertainty: float
+    """Standard deviation of the camera's position, if features are good to half the tolerance."""
+
+
+def fix(matches: Matches, camera: Intrinsics) -> Fix | None:
+    """The pose with which most matches agree; None where there is none.
+
+    Perspective-n-point inside RANSAC (SQPnP, Terzakis and Lourakis, ECCV 2020), then Tukey's least squares.
+    """
+    if len(matches.points) < LEAST_INLIERS:
+        return None
+    tolerance = TOLERANCE * camera.width
+    # OpenCV draws the samples from a generator of its own with a fixed seed: no global state, the same pose each time.
+    found, turn, shift, _ = cv2.solvePnPRansac(
+        matches.points,
+        matches.pixels,
+        camera.matrix,
+        None,
+        iterationsCount=1000,
+        reprojectionError=tolerance,
+        confidence=0.9999,
+        flags=cv2.SOLVEPNP_SQPNP,
+    )
+    if not found or not np.isfinite([turn, shift]).all():
+        return None
+    return _polished(rigid(cv2.Rodrigues(turn)[0], shift[:, 0]), matches, camera, tolerance)
+
+
+def _polished(camera_from_world: RigidTransform, matches: Matches, camera: Intrinsics, tolerance: float) -> Fix | None:
+    """Gauss-Newton on reprojection errors with Tukey's weights, which are zero from the tolerance on."""
+    for _ in range(POLISHING_STEPS):
+        information, gradient, _ = _normal_equations(camera_from_world, matches, camera, tolerance)
+        if np.linalg.cond(information) > 1e12:
+            return None
+        step = np.linalg.solve(information, gradient)
+        camera_from_world = rigid(cv2.Rodrigues(step[3:])[0], step[:3]) @ camera_from_world
+        if np.abs(step).max() < 1e-7:
+            break
+    information, _, inliers = _normal_equations(camera_from_world, matches, camera, tolerance)
+    if not inliers.any() or np.linalg.cond(information) > 1e12:
+        return None
+    covariance = np.linalg.inv(information) * (tolerance / 2) ** 2
+    depth = transform(camera_from_world, matches.points[inliers])[:, 2]
+    uncertainty = float(np.sqrt(np.trace(covariance[:3, :3])))
+    return Fix(inverse(camera_from_world), inliers, float(np.median(depth)), uncertainty)
+
+
+def _normal_equations(
+    camera_from_world: RigidTransform, matches: Matches, camera: Intrinsics, tolerance: float
+) -> tuple[Float64[np.ndarray, "6 6"], Float64[np.ndarray, "6"], Bool[np.ndarray, " n"]]:
+    """J'WJ and J'Wr of the reprojection errors, and which matches have a weight."""
+    residuals, jacobian, depth = _linearised(camera_from_world, matches, camera)
+    agreement = np.where(depth > 0, 1 - np.square(residuals).sum(axis=1) / tolerance**2, 0)
+    weights = np.maximum(0, agreement) ** 2
+    rows = jacobian.reshape(-1, 6)
+    weighted = rows * np.repeat(weights, 2)[:, None]
+    return weighted.T @ rows, weighted.T @ residuals.ravel(), weights > 0
+
+
+def _linearised(
+    camera_from_world: RigidTransform, matches: Matches, camera: Intrinsics
+) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2 6"], Float[np.ndarray, " n"]]:
+    """Reprojection errors in pixels, their derivatives by a small movement of the points (shift, turn), and depths.
+
+    Source: Sola et al., A micro Lie theory for state estimation in robotics (2018), for the left perturbation; the
+    derivative of x / z and y / z by x, y, z times [I | -[X]x].
+    """
+    x, y, z = transform(camera_from_world, matches.points).T
+    depth = z
+    z = np.where(z > 0, z, np.inf)  # points behind the camera have no weight
+    u, v, none = x / z, y / z, np.zeros_like(z)
+    by_x = np.stack([1 / z, none, -u / z, -u * v, 1 + u * u, -v], axis=-1) * camera.fx
+    by_y = np.stack([none, 1 / z, -v / z, -1 - v * v, u * v, u], axis=-1) * camera.fy
+    projected = np.stack([u * camera.fx + camera.cx, v * camera.fy + camera.cy], axis=-1)
+    return matches.pixels - projected, np.stack([by_x, by_y], axis=1), depth
+
+
+def doubt(found: Fix | None, matches: int, last: RigidTransform) -> str | None:
+    """What speaks against a pose; None if nothing does."""
+    if found is None:
+        return f"{matches} matches agree with no camera"
+    inliers = int(found.inliers.sum())
+    move = inverse(last) @ found.world_from_camera
+    turn = np.degrees(np.arccos(np.clip((np.trace(move[:3, :3]) - 1) / 2, -1, 1)))
+    step = np.linalg.norm(move[:3, 3])
+    if inliers < LEAST_INLIERS or inliers < LEAST_AGREEMENT * matches:
+        return f"{inliers} of {matches} matches agree"
+    if found.uncertainty > LEAST_CERTAINTY * found.median_depth:
+        return f"{inliers} matches leave the position open to {found.uncertainty:.2g} at depth {found.median_depth:.2g}"
+    if turn > LARGEST_TURN or step > LARGEST_STEP * found.median_depth:
+        return f"a jump of {step:.2g} and {turn:.0f} degrees at depth {found.median_depth:.2g}"
+    return None

@@ -1,0 +1,98 @@
+"""From frames to segments."""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from recon.stages.pose.flow import grey
+from recon.stages.pose.refine import refined
+from recon.stages.pose.segment import Segment
+from recon.stages.pose.world import World
+from recon.types import DepthFrame, Frame, Intrinsics
+
+logger = logging.getLogger(__name__)
+
+LEAST_LANDMARKS: Final = 50
+"""A picture with fewer corners of known depth cannot begin a segment."""
+PATIENCE: Final = 5
+"""Frames in a row that may fail before a new segment begins at the first of them."""
+
+
+def estimate(frames: Iterable[DepthFrame], intrinsics: Intrinsics) -> Iterator[Segment]:
+    """Camera poses of the frames of one shot, segment after segment.
+
+    Corners are followed from picture to picture (Lucas and Kanade), and place each camera among landmarks whose depth
+    is known (perspective-n-point). Where much is new, a frame becomes a key frame: landmarks of the key frames before
+    are looked for in it as they were first seen, and new ones begin at its depth. When a segment ends, all of it is
+    adjusted at once (``recon.bundle``). The world of a segment is the camera of its first frame.
+
+    Where frames cannot be placed, a warning says which: up to `PATIENCE` such frames in a row are left out; more begin
+    a new segment. Memory grows with the number of key frames. The same frames give the same poses.
+
+    Args:
+        frames: Pictures with depth, in the order of time.
+        intrinsics: The camera, at any size of the same picture.
+    """
+    source = _Rewindable(frames)
+    begun, blank = 0, 0
+    for first in source:
+        world = World(intrinsics)
+        if world.begin(first.frame.time, grey(first.frame.rgb), first.depth) < LEAST_LANDMARKS:
+            if blank == 0:
+                logger.warning("%s: too few features of known depth to begin at; left out", _name(first.frame))
+            blank += 1
+            continue
+        blank = 0
+        if begun:
+            logger.warning("%s: another segment begins, with a world of its own", _name(first.frame))
+        lost = _followed(source, world)
+        source.put_back(lost)
+        yield refined(world, _working_camera(first, intrinsics))
+        begun += 1
+
+
+def _working_camera(frame: DepthFrame, intrinsics: Intrinsics) -> Intrinsics:
+    height, width = grey(frame.frame.rgb).shape
+    return intrinsics.scaled(width, height)
+
+
+def _followed(source: Iterator[DepthFrame], world: World) -> list[DepthFrame]:
+    """Place frames while that is possible; returns those at the end that could not be placed."""
+    lost: list[DepthFrame] = []
+    for frame in source:
+        if world.place(frame.frame.time, grey(frame.frame.rgb), frame.depth):
+            if lost:
+                logger.warning("%s: %d frames could not be placed; left out", _span(lost), len(lost))
+                lost = []
+            continue
+        world.lose()
+        lost.append(frame)
+        if len(lost) > PATIENCE:
+            break
+    if lost:
+        logger.warning("%s: tracking is lost (%s)", _span(lost), world.reason)
+    return lost
+
+
+def _name(frame: Frame) -> str:
+    return f"frame {frame.index} ({frame.time:.2f} s)"
+
+
+def _span(frames: Sequence[DepthFrame]) -> str:
+    first, last = _name(frames[0].frame), _name(frames[-1].frame)
+    return first if len(frames) == 1 else f"{first} to {last}"
+
+
+class _Rewindable(Iterator[DepthFrame]):
+    """An iterator that takes frames back."""
+
+    def __init__(self, frames: Iterable[DepthFrame]) -> None:
+        self._rest = iter(frames)
+        self._returned: deque[DepthFrame] = deque()
+
+    def __next__(self) -> DepthFrame:
+        return self._returned.popleft() if self._returned else next(self._rest)
+
+    def put_back(self, frames: Sequence[DepthFrame]) -> None:
+        self._returned.extendleft(reversed(frames))

@@ -1,0 +1,287 @@
+"""Key frames and landmarks of one run of frames, and the cameras that are placed among them."""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from recon.geometry import inverse, transform
+from recon.stages.pose.features import features, pairs
+from recon.stages.pose.flow import Grey, Pixels, corners, followed
+from recon.stages.pose.perspective import Fix, Matches, doubt, fix
+from recon.types import DepthMap, Intrinsics, RigidTransform
+
+RECENT: Final = 6
+"""Key frames whose pictures are remembered: landmarks are looked for in them, and lost cameras."""
+SOUGHT: Final = 4
+"""Key frames whose landmarks are looked for in a new key frame, whether they were followed up to it or not."""
+OVERLAP: Final = 0.6
+"""A frame that shows less than this part of the last key frame's landmarks becomes a key frame."""
+MOVED: Final = 0.12
+"""So does one in which they have moved by this part of the picture's width."""
+NEAR: Final = 4.0
+"""Pixels within which a landmark must be found from where it is expected."""
+
+Numbers = Int64[np.ndarray, " n"]
+
+
+class Seen(NamedTuple):
+    """Landmarks and where a picture shows them."""
+
+    landmark: Numbers
+    pixel: Pixels
+
+    def of(self, chosen: Bool[np.ndarray, " n"]) -> "Seen":
+        """Some of them."""
+        return Seen(self.landmark[chosen], self.pixel[chosen])
+
+
+NOTHING: Final = Seen(np.zeros(0, np.int64), np.zeros((0, 2)))
+TURNS: Final = 5
+"""Rounds in which the corners of a turn are weighed anew, for least absolute errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFrame:
+    """A frame whose landmarks are remembered."""
+
+    frame: int
+    """Place among the frames of the segment."""
+    camera_from_world: RigidTransform
+    seen: Seen
+    depth: Float64[np.ndarray, " n"]
+    """Of its depth map, at each of them."""
+
+
+class Placed(NamedTuple):
+    """A frame that was placed."""
+
+    time: float
+    camera_from_world: RigidTransform
+    key_frame: int
+    """The last key frame up to it."""
+    apart: float
+    """Median distance of a corner from where it was in that key frame, pixels."""
+    turn: tuple[Float64[np.ndarray, "3 3"], float]
+    """The turn since that key frame if the camera only turned, and the median error of corners then, pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """What is remembered of a key frame only for a while."""
+
+    number: int
+    picture: Grey
+    points: Float64[np.ndarray, "n 3"]
+    """In the world."""
+    descriptors: Float32[np.ndarray, "n 256"]
+    """Of the points."""
+
+
+class Landmarks:
+    """Places in the world, each with the key frame and the pixel in which it was first seen."""
+
+    def __init__(self) -> None:
+        self.position: Float64[np.ndarray, "p 3"] = np.zeros((0, 3))
+        self.pixel: Pixels = np.zeros((0, 2))
+        self.key_frame: Numbers = np.zeros(0, np.int64)
+
+    def add(self, position: Float64[np.ndarray, "n 3"], pixel: Pixels, key_frame: int) -> Numbers:
+        """Numbers of the new ones."""
+        first = len(self.position)
+        self.position = np.concatenate([self.position, position])
+        self.pixel = np.concatenate([self.pixel, pixel])
+        self.key_frame = np.concatenate([self.key_frame, np.full(len(position), key_frame)])
+        return np.arange(first, len(self.position))
+
+
+class World:
+    """A segment while it grows."""
+
+    def __init__(self, intrinsics: Intrinsics) -> None:
+        self._intrinsics = intrinsics
+        self.landmarks = Landmarks()
+        self.key_frames: list[KeyFrame] = []
+        self.frames: list[Placed] = []
+        self._recent: list[_Recent] = []
+        self._seen = NOTHING
+        self._picture: Grey = np.zeros((0, 0), np.uint8)
+        self._last: RigidTransform = np.eye(4)
+        self._velocity: RigidTransform = np.eye(4)
+        self.reason = ""
+        """Why the last frame that could not be placed was not."""
+
+    def begin(self, time: float, picture: Grey, depth: DepthMap) -> int:
+        """The first frame: the world is its camera. Returns how many landmarks it shows."""
+        self._place(time, picture, np.eye(4), self._seen)
+        return self._remember(picture, depth, np.eye(4), self._seen)
+
+    def place(self, time: float, picture: Grey, depth: DepthMap) -> bool:
+        """Place another frame; where it shows much that is new, it becomes a key frame."""
+        found = self._followed(picture)
+        key_frame = found is None or self._shows_much_new(found[1])
+        if found is None:
+            found = self._recognised(picture)
+        if found is None:
+            return False
+        if key_frame:
+            found = self._sought(picture, *found)
+        pose, seen = found
+        self._velocity = pose @ inverse(self._last)
+        self._place(time, picture, pose, seen)
+        if key_frame:
+            self._remember(picture, depth, pose, seen)
+        return True
+
+    def lose(self) -> None:
+        """A frame was not placed: nothing is known of how the camera moved meanwhile."""
+        self._velocity = np.eye(4)
+
+    def _camera(self, picture: Grey) -> Intrinsics:
+        height, width = picture.shape
+        return self._intrinsics.scaled(width, height)
+
+    def _place(self, time: float, picture: Grey, pose: RigidTransform, seen: Seen) -> None:
+        key_frame = max(len(self.key_frames) - 1, 0)
+        apart, turn = 0.0, (np.eye(3), 0.0)
+        if self.key_frames:
+            then, now = _common(self.key_frames[-1].seen, seen)
+            if len(now):
+                apart = float(np.median(np.linalg.norm(now - then, axis=1)))
+                turn = turned(then, now, self._camera(picture))
+        self.frames.append(Placed(time, pose, key_frame, apart, turn))
+        self._seen, self._picture, self._last = seen, picture, pose
+
+    # ------------------------------------------------------------------------------------------------- finding
+
+    def _followed(self, picture: Grey) -> tuple[RigidTransform, Seen] | None:
+        """By the corners of the last frame."""
+        expected = self._expected(self._velocity @ self._last, self._seen, picture)
+        pixel, there = followed(self._picture, picture, self._seen.pixel, expected)
+        return self._fixed_by(Seen(self._seen.landmark, pixel).of(there), picture)
+
+    def _recognised(self, picture: Grey) -> tuple[RigidTransform, Seen] | None:
+        """By the descriptors of the last key frames: after a gap, a blur, a jerk. No landmark is known by that."""
+        described = features(picture)
+        matches = [pairs(described.descriptors, recent.descriptors) for recent in self._recent]
+        points = [recent.points[pair[:, 1]] for recent, pair in zip(self._recent, matches, strict=True)]
+        pixels = [described.pixels[pair[:, 0]] for pair in matches]
+        found = self._fixed(Matches(np.concatenate(points), np.concatenate(pixels)), picture)
+        return None if found is None else (inverse(found.world_from_camera), NOTHING)
+
+    def _fixed(self, matches: Matches, picture: Grey) -> Fix | None:
+        found = fix(matches, self._camera(picture))
+        self.reason = doubt(found, len(matches.pixels), inverse(self._last)) or ""
+        return None if self.reason else found
+
+    def _fixed_by(self, seen: Seen, picture: Grey) -> tuple[RigidTransform, Seen] | None:
+        found = self._fixed(Matches(self.landmarks.position[seen.landmark], seen.pixel), picture)
+        return None if found is None else (inverse(found.world_from_camera), seen.of(found.inliers))
+
+    def _expected(self, pose: RigidTransform, seen: Seen, picture: Grey) -> Pixels:
+        """Where landmarks should be; where they were, for those that should be behind the camera."""
+        pixel, ahead = self._projected(pose, seen.landmark, picture)
+        return np.where(ahead[:, None], pixel, seen.pixel)
+
+    def _projected(self, pose: RigidTransform, landmark: Numbers, picture: Grey) -> tuple[Pixels, np.ndarray]:
+        camera = self._camera(picture)
+        place = transform(pose, self.landmarks.position[landmark])
+        ahead = place[:, 2] > 0
+        z = np.where(ahead, place[:, 2], 1.0)[:, None]
+        pixel = place[:, :2] / z * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+        return pixel, ahead
+
+    # ------------------------------------------------------------------------------------------------- key frames
+
+    def _shows_much_new(self, seen: Seen) -> bool:
+        reference = self.key_frames[-1].seen
+        then, now = _common(reference, seen)
+        if len(now) < OVERLAP * len(reference.landmark):
+            return True
+        return float(np.median(np.linalg.norm(now - then, axis=1))) > MOVED * self._picture.shape[1]
+
+    def _sought(self, picture: Grey, pose: RigidTransform, seen: Seen) -> tuple[RigidTransform, Seen]:
+        """Landmarks as they were first seen, each found anew: what is followed for long drifts, and some were lost."""
+        born = self.landmarks.key_frame
+        remembered = np.isin(born[seen.landmark], [recent.number for recent in self._recent])
+        parts = [seen.of(~remembered)]
+        for recent in self._recent:
+            parts.append(self._sought_in(recent, picture, pose, seen.of(born[seen.landmark] == recent.number)))
+        together = Seen(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return self._fixed_by(together, picture) or (pose, seen)
+
+    def _sought_in(self, recent: _Recent, picture: Grey, pose: RigidTransform, seen: Seen) -> Seen:
+        """The landmarks of a key frame: all of them, or, if it is an old one, those that were followed."""
+        newest = recent.number >= len(self.key_frames) - SOUGHT
+        landmark = np.flatnonzero(self.landmarks.key_frame == recent.number) if newest else seen.landmark
+        expected, ahead = self._projected(pose, landmark, picture)
+        _, known, followed_ones = np.intersect1d(landmark, seen.landmark, return_indices=True)
+        expected[known] = seen.pixel[followed_ones]
+        height, width = picture.shape
+        visible = ahead & ((expected > 0) & (expected < [width, height])).all(axis=1)
+        landmark, expected = landmark[visible], expected[visible]
+        pixel, there = followed(recent.picture, picture, self.landmarks.pixel[landmark], expected, levels=1)
+        near = np.linalg.norm(pixel - expected, axis=1) < NEAR
+        return Seen(landmark, pixel).of(there & near)
+
+    def _remember(self, picture: Grey, depth: DepthMap, pose: RigidTransform, seen: Seen) -> int:
+        """Make the frame that was placed last a key frame, with new landmarks; returns how many it shows."""
+        number, camera = len(self.key_frames), self._camera(picture)
+        new = corners(picture, seen.pixel)
+        position, known = _in_space(new, depth, camera, pose)
+        added = self.landmarks.add(position, new[known], number)
+        seen = Seen(np.concatenate([seen.landmark, added]), np.concatenate([seen.pixel, new[known]]))
+        self.key_frames.append(KeyFrame(len(self.frames) - 1, pose, seen, depth_at(depth, seen.pixel, camera)))
+        described = features(picture)
+        points, known = _in_space(described.pixels, depth, camera, pose)
+        recent = _Recent(number, picture, points, described.descriptors[known])
+        self._recent = [*self._recent, recent][-RECENT:]
+        self._seen = seen
+        self.frames[-1] = self.frames[-1]._replace(key_frame=number)
+        return len(seen.landmark)
+
+
+def _common(a: Seen, b: Seen) -> tuple[Pixels, Pixels]:
+    """Where both pictures show what both of them show."""
+    _, in_a, in_b = np.intersect1d(a.landmark, b.landmark, return_indices=True)
+    return a.pixel[in_a], b.pixel[in_b]
+
+
+def depth_at(depth: DepthMap, pixel: Pixels, camera: Intrinsics) -> Float64[np.ndarray, " n"]:
+    """Depth at image coordinates of a camera, bilinear in inverse depth (exact on planes); NaN beside unknown pixels."""
+    if not len(pixel):
+        return np.zeros(0)
+    height, width = depth.shape
+    at = (pixel * [width / camera.width, height / camera.height] - 0.5).astype(np.float32)
+    inverse_depth = cv2.remap(1 / depth, at[:, :1], at[:, 1:], cv2.INTER_LINEAR, borderValue=np.nan)
+    depths: Float64[np.ndarray, " n"] = 1 / inverse_depth[:, 0].astype(np.float64)
+    return depths
+
+
+def _in_space(
+    pixel: Pixels, depth: DepthMap, camera: Intrinsics, pose: RigidTransform
+) -> tuple[Float64[np.ndarray, "m 3"], Bool[np.ndarray, " n"]]:
+    """World positions of pixels whose depth is known, and which those are."""
+    z = depth_at(depth, pixel, camera)
+    known = np.isfinite(z)
+    return transform(inverse(pose), rays(pixel[known], camera) * z[known, None]), known
+
+
+def rays(pixel: Pixels, camera: Intrinsics) -> Float64[np.ndarray, "n 3"]:
+    """Directions of pixels in the camera, with z = 1."""
+    return np.column_stack([(pixel - [camera.cx, camera.cy]) / [camera.fx, camera.fy], np.ones(len(pixel))])
+
+
+def turned(then: Pixels, now: Pixels, camera: Intrinsics) -> tuple[Float64[np.ndarray, "3 3"], float]:
+    """How a camera turned if it did nothing else: the rotation (Umeyama, PAMI 1991), and the median error in pixels."""
+    a, b = (unit / np.linalg.norm(unit, axis=1, keepdims=True) for unit in (rays(then, camera), rays(now, camera)))
+    weight = np.ones(len(a))
+    rotation = np.eye(3)
+    for _ in range(TURNS):
+        u, _, vt = np.linalg.svd((b * weight[:, None]).T @ a)
+        rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+        error = np.linalg.norm(b - a @ rotation.T, axis=1) * camera.fx
+        weight = 1 / np.maximum(error, 0.1)
+    return rotation, float(np.median(error))
