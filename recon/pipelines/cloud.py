@@ -19,7 +19,7 @@ from recon.stages.clean import clean, depth_limit
 from recon.stages.fuse import auto_voxel, fuse
 from recon.stages.letterbox import Content
 from recon.stages.pair import paired
-from recon.stages.pose import posed, track
+from recon.stages.pose import estimate, posed
 from recon.streams import prefetched
 from recon.types import (
     DepthEstimate,
@@ -32,12 +32,13 @@ from recon.types import (
     PosedFrame,
     Quantity,
     RigidTransform,
-    ShotFrame,
     Units,
 )
 
 logger = logging.getLogger(__name__)
 
+Shots = Callable[[], Iterator[tuple[int, Iterator[DepthFrame]]]]
+"""Goes through the frames of each shot, from the first one on each time; gives the number of the shot as well."""
 Poser = Callable[[Iterable[DepthFrame], int], Iterator[PosedFrame]]
 """Gives the frames of shot number n their poses; leaves out what has none. Segments of two shots never share a number
 unless they share a world."""
@@ -158,7 +159,7 @@ def _depth(estimate: DepthEstimate, quantity: Quantity, gauge: Gauge) -> DepthMa
     return next(to_depth([frame], gauge.curve.at)).depth
 
 
-def still(intrinsics: Intrinsics) -> Poser:
+def still(intrinsics: Intrinsics, _shots: Shots) -> Poser:
     """A camera that does not move: each shot is a world of its own, seen from its origin."""
 
     def pose(frames: Iterable[DepthFrame], shot: int) -> Iterator[PosedFrame]:
@@ -167,21 +168,24 @@ def still(intrinsics: Intrinsics) -> Poser:
     return pose
 
 
-def along(intrinsics: Intrinsics, pose_at: Callable[[float], RigidTransform | None]) -> Poser:
+def along(intrinsics: Intrinsics, _shots: Shots, pose_at: Callable[[float], RigidTransform | None]) -> Poser:
     """Poses that are known: all shots share the world of the trajectory."""
     return lambda frames, _shot: posed(frames, intrinsics, pose_at)
 
 
-def estimated(intrinsics: Intrinsics) -> Poser:
-    """Poses from the pictures and their depth; segments are numbered on through all shots."""
-    next_segment = 0
+def estimated(intrinsics: Intrinsics, shots: Shots) -> Poser:
+    """Poses from the pictures and their depth, found before anything is fused; segments count on through all shots."""
+    segments = [segment for _shot, frames in shots() for segment in estimate(frames, intrinsics)]
+    trajectories = [segment.trajectory for segment in segments]
+    found = {
+        time: (number, pose)
+        for number, trajectory in enumerate(trajectories)
+        for time, pose in zip(trajectory.times.tolist(), trajectory.world_from_camera, strict=True)
+    }
 
     def pose(frames: Iterable[DepthFrame], _shot: int) -> Iterator[PosedFrame]:
-        nonlocal next_segment
-        for frame in track(frames, intrinsics, first_segment=next_segment):
-            last = frame.segment
-            yield frame
-            next_segment = last + 1
+        placed = posed(frames, intrinsics, lambda time: found[time][1] if time in found else None)
+        return (replace(frame, segment=found[frame.frame.time][0]) for frame in placed)
 
     return pose
 
@@ -194,18 +198,33 @@ class Scene:
     maps: DepthMaps
     plans: Sequence[ShotPlan | None]
     """One for each shot; None leaves the shot out."""
-    poser: Poser
+    poser_of: Callable[[Shots], Poser]
+    """Poses may take a pass of their own through all shots."""
     edge: float
     """Relative jump of depth between neighbouring pixels that counts as an edge."""
 
 
 def point_clouds(scene: Scene, observer: Observer) -> Iterator[SegmentCloud]:
     """One cloud for each run of frames that share a world, as soon as it is complete."""
+    poser = scene.poser_of(lambda: ((shot, frames) for shot, _plan, frames in _shots(scene, observer, "poses")))
+    shots = _shots(scene, observer, "fusing")
+    with closing(shots):
+        members = ((plan, frame) for shot, plan, frames in shots for frame in poser(frames, shot))
+        for _segment, together in groupby(members, key=lambda member: member[1].segment):
+            yield _fused(together)
+
+
+def _shots(scene: Scene, observer: Observer, told: str) -> Iterator[tuple[int, ShotPlan, Iterator[DepthFrame]]]:
+    """The frames of each shot that has a place in the world, with clean depth in its units."""
+    quantity = scene.maps.quantity
     with closing(prefetched(scene.source.frames(), AHEAD)) as decoded:
-        frames = observer.watch(decoded, "fusing", scene.maps.frame_count)
-        pairs = paired(frames, scene.maps.estimates())
-        for _segment, members in groupby(_posed(scene, pairs), key=lambda member: member[1].segment):
-            yield _fused(members)
+        pairs = paired(observer.watch(decoded, told, scene.maps.frame_count), scene.maps.estimates())
+        for shot, members in groupby(pairs, key=lambda pair: pair[0].shot):
+            if (plan := scene.plans[shot]) is None:
+                continue
+            frames = (DisparityFrame(pair.frame, disparity_of(found.values, quantity)) for pair, found in members)
+            depth = to_depth(frames, plan.gauge.curve.at)
+            yield shot, plan, clean(depth, edge=scene.edge, near=plan.near, far=plan.far)
 
 
 def _fused(members: Iterator[tuple[ShotPlan, PosedFrame]]) -> SegmentCloud:
@@ -221,15 +240,3 @@ def _fused(members: Iterator[tuple[ShotPlan, PosedFrame]]) -> SegmentCloud:
     cloud = fuse(frames(), plan.voxel)
     summary = SegmentSummary(len(cloud), plan.gauge.units, len(times), times[0], times[-1], plan.voxel)
     return SegmentCloud(cloud, summary)
-
-
-def _posed(scene: Scene, pairs: Iterable[tuple[ShotFrame, DepthEstimate]]) -> Iterator[tuple[ShotPlan, PosedFrame]]:
-    quantity = scene.maps.quantity
-    for shot, members in groupby(pairs, key=lambda pair: pair[0].shot):
-        if (plan := scene.plans[shot]) is None:
-            continue
-        frames = (DisparityFrame(pair.frame, disparity_of(estimate.values, quantity)) for pair, estimate in members)
-        depth = to_depth(frames, plan.gauge.curve.at)
-        kept = clean(depth, edge=scene.edge, near=plan.near, far=plan.far)
-        for frame in scene.poser(kept, shot):
-            yield plan, frame

@@ -27,6 +27,7 @@ from recon.pipelines.cloud import (
     SegmentCloud,
     SegmentSummary,
     ShotPlan,
+    Shots,
     along,
     estimated,
     plan_shot,
@@ -55,7 +56,7 @@ Metric = Callable[[], MetricNetwork | None]
 class Poses:
     """Where camera poses come from."""
 
-    poser_of: Callable[[Intrinsics], Poser]
+    poser_of: Callable[[Intrinsics, Shots], Poser]
     """Makes the poser, once the camera is known."""
     origin: str
     units: Units | None
@@ -91,7 +92,8 @@ class Reconstruction:
 
     def clouds(self) -> Iterator[SegmentCloud]:
         """One cloud for each run of frames that share a world, in the axes of files, as soon as it is complete."""
-        scene = Scene(self.source, self.maps, self.plans, self.poses.poser_of(self.camera.intrinsics), self.edge)
+        poser_of = partial(self.poses.poser_of, self.camera.intrinsics)
+        scene = Scene(self.source, self.maps, self.plans, poser_of, self.edge)
         fused = point_clouds(scene, self.observer)
         return (SegmentCloud(to_axes(each.cloud, self.poses.up), each.summary) for each in fused)
 

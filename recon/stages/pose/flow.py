@@ -25,17 +25,17 @@ Grey = UInt8[np.ndarray, "h w"]
 Pixels = Float64[np.ndarray, "n 2"]
 
 
-def grey(picture: Picture) -> Grey:
+def grey(picture: Picture) -> UInt8[np.ndarray, "rows columns"]:
     """Brightness, in a picture of at most ``WORKING_SIZE``."""
     brightness = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     height, width = brightness.shape
     share = min(1.0, WORKING_SIZE / max(height, width))
     size = max(1, round(width * share)), max(1, round(height * share))
-    reduced: Grey = brightness if share == 1 else cv2.resize(brightness, size, interpolation=cv2.INTER_AREA)
+    reduced: np.ndarray = brightness if share == 1 else cv2.resize(brightness, size, interpolation=cv2.INTER_AREA)
     return reduced
 
 
-def corners(picture: Grey, taken: Pixels) -> Pixels:
+def corners(picture: Grey, taken: Pixels) -> Float64[np.ndarray, "m 2"]:
     """New corners (Shi and Tomasi, CVPR 1994) away from those that are there; image coordinates, corner origin."""
     wanted = CORNERS - len(taken)
     if wanted <= 0:

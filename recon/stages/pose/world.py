@@ -1,12 +1,14 @@
 """Key frames and landmarks of one run of frames, and the cameras that are placed among them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from recon.bundle import Bundle, Noise, Observations, adjusted
 from recon.geometry import inverse, transform
 from recon.stages.pose.features import features, pairs
 from recon.stages.pose.flow import Grey, Pixels, corners, followed
@@ -23,6 +25,14 @@ MOVED: Final = 0.12
 """So does one in which they have moved by this part of the picture's width."""
 NEAR: Final = 4.0
 """Pixels within which a landmark must be found from where it is expected."""
+ADJUSTED: Final = 8
+"""Key frames that are adjusted together when a new one has come."""
+HELD: Final = 3
+"""Of these, the oldest ones, which stay where they are."""
+NOISE: Final = Noise(pixel=0.5, depth=0.2, map=0.3)
+"""Of corners that are followed, and of the depth maps of networks for single pictures."""
+LEAST_FACTORS: Final = 30
+"""Fewer landmarks do not say how a depth map compares with the world."""
 
 Numbers = Int64[np.ndarray, " n"]
 
@@ -50,6 +60,10 @@ class KeyFrame:
     frame: int
     """Place among the frames of the segment."""
     camera_from_world: RigidTransform
+    from_last: RigidTransform
+    """Its camera from that of the key frame before, as it was first found."""
+    factor: float
+    """Depth in the world over that of its depth map."""
     seen: Seen
     depth: Float64[np.ndarray, " n"]
     """Of its depth map, at each of them."""
@@ -59,9 +73,10 @@ class Placed(NamedTuple):
     """A frame that was placed."""
 
     time: float
-    camera_from_world: RigidTransform
     key_frame: int
     """The last key frame up to it."""
+    camera_from_key: RigidTransform
+    """From the camera of that one, as it was first found."""
     apart: float
     """Median distance of a corner from where it was in that key frame, pixels."""
     turn: tuple[Float64[np.ndarray, "3 3"], float]
@@ -75,7 +90,7 @@ class _Recent:
     number: int
     picture: Grey
     points: Float64[np.ndarray, "n 3"]
-    """In the world."""
+    """In its camera, by its depth map."""
     descriptors: Float32[np.ndarray, "n 256"]
     """Of the points."""
 
@@ -144,15 +159,16 @@ class World:
         return self._intrinsics.scaled(width, height)
 
     def _place(self, time: float, picture: Grey, pose: RigidTransform, seen: Seen) -> None:
-        key_frame = max(len(self.key_frames) - 1, 0)
-        apart, turn = 0.0, (np.eye(3), 0.0)
-        if self.key_frames:
-            then, now = _common(self.key_frames[-1].seen, seen)
-            if len(now):
-                apart = float(np.median(np.linalg.norm(now - then, axis=1)))
-                turn = turned(then, now, self._camera(picture))
-        self.frames.append(Placed(time, pose, key_frame, apart, turn))
         self._seen, self._picture, self._last = seen, picture, pose
+        if not self.key_frames:
+            self.frames.append(Placed(time, 0, np.eye(4), 0.0, (np.eye(3), 0.0)))
+            return
+        key_frame = self.key_frames[-1]
+        then, now = _common(key_frame.seen, seen)
+        apart = float(np.median(np.linalg.norm(now - then, axis=1))) if len(now) else np.inf
+        turn = turned(then, now, self._camera(picture)) if len(now) else (np.eye(3), np.inf)
+        camera_from_key = pose @ inverse(key_frame.camera_from_world)
+        self.frames.append(Placed(time, len(self.key_frames) - 1, camera_from_key, apart, turn))
 
     # ------------------------------------------------------------------------------------------------- finding
 
@@ -166,10 +182,14 @@ class World:
         """By the descriptors of the last key frames: after a gap, a blur, a jerk. No landmark is known by that."""
         described = features(picture)
         matches = [pairs(described.descriptors, recent.descriptors) for recent in self._recent]
-        points = [recent.points[pair[:, 1]] for recent, pair in zip(self._recent, matches, strict=True)]
+        points = [self._in_world(recent, pair[:, 1]) for recent, pair in zip(self._recent, matches, strict=True)]
         pixels = [described.pixels[pair[:, 0]] for pair in matches]
         found = self._fixed(Matches(np.concatenate(points), np.concatenate(pixels)), picture)
         return None if found is None else (inverse(found.world_from_camera), NOTHING)
+
+    def _in_world(self, recent: _Recent, row: Numbers) -> Float64[np.ndarray, "n 3"]:
+        key_frame = self.key_frames[recent.number]
+        return transform(inverse(key_frame.camera_from_world), recent.points[row] * key_frame.factor)
 
     def _fixed(self, matches: Matches, picture: Grey) -> Fix | None:
         found = fix(matches, self._camera(picture))
@@ -206,10 +226,11 @@ class World:
         """Landmarks as they were first seen, each found anew: what is followed for long drifts, and some were lost."""
         born = self.landmarks.key_frame
         remembered = np.isin(born[seen.landmark], [recent.number for recent in self._recent])
-        parts = [seen.of(~remembered)]
-        for recent in self._recent:
-            parts.append(self._sought_in(recent, picture, pose, seen.of(born[seen.landmark] == recent.number)))
-        together = Seen(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        sought = (
+            self._sought_in(recent, picture, pose, seen.of(born[seen.landmark] == recent.number))
+            for recent in self._recent
+        )
+        together = Seen(*(np.concatenate(column) for column in zip(seen.of(~remembered), *sought, strict=True)))
         return self._fixed_by(together, picture) or (pose, seen)
 
     def _sought_in(self, recent: _Recent, picture: Grey, pose: RigidTransform, seen: Seen) -> Seen:
@@ -229,18 +250,72 @@ class World:
     def _remember(self, picture: Grey, depth: DepthMap, pose: RigidTransform, seen: Seen) -> int:
         """Make the frame that was placed last a key frame, with new landmarks; returns how many it shows."""
         number, camera = len(self.key_frames), self._camera(picture)
+        factor = self._factor(pose, seen, depth_at(depth, seen.pixel, camera))
         new = corners(picture, seen.pixel)
-        position, known = _in_space(new, depth, camera, pose)
-        added = self.landmarks.add(position, new[known], number)
+        places, known = _in_camera(new, depth, camera)
+        added = self.landmarks.add(transform(inverse(pose), places * factor), new[known], number)
         seen = Seen(np.concatenate([seen.landmark, added]), np.concatenate([seen.pixel, new[known]]))
-        self.key_frames.append(KeyFrame(len(self.frames) - 1, pose, seen, depth_at(depth, seen.pixel, camera)))
+        from_last = self.frames[-1].camera_from_key
+        at = depth_at(depth, seen.pixel, camera)
+        self.key_frames.append(KeyFrame(len(self.frames) - 1, pose, from_last, factor, seen, at))
         described = features(picture)
-        points, known = _in_space(described.pixels, depth, camera, pose)
+        points, known = _in_camera(described.pixels, depth, camera)
         recent = _Recent(number, picture, points, described.descriptors[known])
         self._recent = [*self._recent, recent][-RECENT:]
-        self._seen = seen
-        self.frames[-1] = self.frames[-1]._replace(key_frame=number)
+        self.frames[-1] = self.frames[-1]._replace(key_frame=number, camera_from_key=np.eye(4))
+        self._adjust(camera)
+        self._seen, self._last = seen, self.key_frames[-1].camera_from_world
         return len(seen.landmark)
+
+    def _factor(self, pose: RigidTransform, seen: Seen, depth: Float64[np.ndarray, " n"]) -> float:
+        """How much farther known landmarks are than a depth map says, so that new ones stand beside them."""
+        factors = transform(pose, self.landmarks.position[seen.landmark])[:, 2] / depth
+        factors = factors[np.isfinite(factors) & (factors > 0)]
+        return float(np.median(factors)) if len(factors) >= LEAST_FACTORS else 1.0
+
+    def _adjust(self, camera: Intrinsics) -> None:
+        """The last key frames and their landmarks, among those before, which stay."""
+        first = max(0, len(self.key_frames) - ADJUSTED)
+        window = self.key_frames[first:]
+        observed, kept = observations(window, len(self.landmarks.position))
+        if len(window) < 2 or not len(kept):
+            return
+        bundle = Bundle(
+            np.stack([each.camera_from_world for each in window]),
+            np.array([each.factor for each in window]),
+            self.landmarks.position[kept],
+        )
+        held = np.arange(len(window)) < (HELD if first else 1)
+        result = adjusted(bundle, observed, camera, NOISE, held=held)
+        self.landmarks.position[kept] = result.landmarks
+        self.key_frames[first:] = [
+            replace(each, camera_from_world=pose, factor=float(factor))
+            for each, pose, factor in zip(window, result.camera_from_world, result.depth_factor, strict=True)
+        ]
+
+
+def observations(
+    key_frames: Sequence[KeyFrame], landmarks: int, most: int | None = None
+) -> tuple[Observations, Numbers]:
+    """What key frames show of the landmarks that two of them show, and which landmarks these are.
+
+    Args:
+        key_frames: some of them.
+        landmarks: how many there are.
+        most: observations; where there are more, some landmarks are left out.
+    """
+    camera = np.repeat(np.arange(len(key_frames)), [len(each.seen.landmark) for each in key_frames])
+    landmark = np.concatenate([each.seen.landmark for each in key_frames])
+    times_seen = np.bincount(landmark, minlength=landmarks)
+    useful = times_seen >= 2
+    total = int(times_seen[useful].sum())
+    if most is not None and total > most:
+        useful &= np.random.default_rng(0).random(landmarks) < most / total
+    chosen = useful[landmark]
+    kept, row = np.unique(landmark[chosen], return_inverse=True)
+    pixel = np.concatenate([each.seen.pixel for each in key_frames])[chosen]
+    depth = np.concatenate([each.depth for each in key_frames])[chosen]
+    return Observations(camera[chosen], row, pixel, depth), kept
 
 
 def _common(a: Seen, b: Seen) -> tuple[Pixels, Pixels]:
@@ -260,13 +335,13 @@ def depth_at(depth: DepthMap, pixel: Pixels, camera: Intrinsics) -> Float64[np.n
     return depths
 
 
-def _in_space(
-    pixel: Pixels, depth: DepthMap, camera: Intrinsics, pose: RigidTransform
+def _in_camera(
+    pixel: Pixels, depth: DepthMap, camera: Intrinsics
 ) -> tuple[Float64[np.ndarray, "m 3"], Bool[np.ndarray, " n"]]:
-    """World positions of pixels whose depth is known, and which those are."""
+    """Places of pixels whose depth is known, and which those are."""
     z = depth_at(depth, pixel, camera)
     known = np.isfinite(z)
-    return transform(inverse(pose), rays(pixel[known], camera) * z[known, None]), known
+    return rays(pixel[known], camera) * z[known, None], known
 
 
 def rays(pixel: Pixels, camera: Intrinsics) -> Float64[np.ndarray, "n 3"]:
