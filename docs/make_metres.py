@@ -197,12 +197,13 @@ def table(rows: Sequence[Row]) -> list[str]:
     """In Markdown, with the gravest reason of each doubt."""
     heads = [name for name, _cell in COLUMNS]
     cells = [heads, [":--", *("--:" for _ in heads[1:])], *([cell(row) for _name, cell in COLUMNS] for row in rows)]
-    doubts = [
-        f"* *{row.anchor}*, {row.trust}: {row.reason}{'' if row.reason.endswith('?') else '.'}"
-        for row in rows
-        if row.trust != "yes"
-    ]
+    doubtful = [row for row in rows if row.trust != "yes"]
+    doubts = [f"* *{row.anchor}*, {row.trust}: {_sentence(row.reason)}" for row in doubtful]
     return [*(f"| {' | '.join(line)} |" for line in cells), "", *doubts]
+
+
+def _sentence(reason: str) -> str:
+    return reason if reason.endswith("?") else f"{reason}."
 
 
 def claims(clips: Mapping[str, Mapping[str, Row]], streets: Mapping[str, Sequence[Row]]) -> list[str]:
