@@ -5,11 +5,13 @@ its own, and each value in it once more. So a landmark is where the pictures say
 maps say together, and depth alone decides only where the camera has hardly moved.
 
 Least squares over camera poses, a factor for each depth map, and landmarks (Triggs et al. 2000, sections 2 and 6). The
-cost is, twice the negative logarithm of a likelihood, the sum of
+cost is the sum of
 
-* reprojection errors in standard deviations of a pixel, by the loss of Geman and McClure, which lets mismatches go;
-* log(depth seen from the camera / (factor * depth of the map)), by the loss of Cauchy;
-* log(factor), normal.
+* for each observation g(x^2 + y^2 + g(d^2)), where x and y are the reprojection error in standard deviations of a
+  pixel, d is log(depth seen from the camera / (factor * depth of the map)) in standard deviations of depth, and g is
+  the loss of Geman and McClure, which lets mismatches go: a depth that is far off costs the pixel little, but where the
+  pixel is far off, its depth is that of something else, and counts as little;
+* log(factor)^2 in standard deviations.
 
 The steps are those of Levenberg and Marquardt, the losses enter as weights (Triggs et al., section 4.3, without the
 second-order term, so that no curvature is negative). Far from the answer everything would look like a mismatch: the
@@ -40,8 +42,8 @@ _LOSS: Final = 2.0
 _WIDEST: Final = 3.0
 """Where it flattens at first, in medians of the reprojection errors."""
 _PIXEL_EFFICIENCY: Final = 0.7472
-_DEPTH_EFFICIENCY: Final = 0.9259
-"""Information that such a loss leaves of a normal residual: E[derivative of its slope]^2 / E[slope^2] (Huber 1981)."""
+_DEPTH_EFFICIENCY: Final = 0.5567
+"""Information that the losses leave of normal residuals: E[derivative of the slope]^2 / E[slope^2] (Huber 1981)."""
 _INLIER: Final = 3.0
 """Standard deviations within which a residual counts as normal."""
 _STEPS: Final = 50
@@ -255,7 +257,7 @@ class _Residuals(NamedTuple):
     value: Float64[np.ndarray, "n 3"]
     """x, y and depth, in standard deviations."""
     weight: Float64[np.ndarray, "n 3"]
-    """Derivative of the loss by the squared residual: 1 where it is small, 0 for what is unknown."""
+    """Derivative of the cost by the squared residual: 1 where all of them are small, 0 for what is unknown."""
     cost: float
 
 
@@ -295,7 +297,7 @@ class _Problem:
         return max(_LOSS, _WIDEST * float(np.sqrt(np.median(square)))) if len(square) else _LOSS
 
     def residuals(self, state: _State, loss: float) -> _Residuals:
-        """Residuals and their robust weights; reprojection errors count less from ``loss`` on."""
+        """Residuals and their robust weights; observations count less from ``loss`` on."""
         place = _in_cameras(state.camera_from_world, state.landmarks, self._seen)
         ahead = place[:, 2] > self._nearest
         place[:, 2] = np.where(ahead, place[:, 2], self._nearest or 1.0)
@@ -303,12 +305,12 @@ class _Problem:
         too_far = (np.log(place[:, 2]) - self._log_depth - state.log_factor[self._seen.camera]) / self._noise.depth
         known = np.isfinite(too_far)
         too_far[~known] = 0
-        pixel_loss, pixel_weight = _geman_mcclure(np.square(off).sum(axis=1), loss)
-        depth_loss, depth_weight = _cauchy(np.square(too_far), _LOSS)
-        cost = np.where(ahead, pixel_loss, loss**2).sum() + depth_loss.sum()  # behind: as much as the worst mismatch
+        depth_loss, depth_weight = _geman_mcclure(np.square(too_far), _LOSS)
+        both_loss, weight = _geman_mcclure(np.square(off).sum(axis=1) + depth_loss, loss)
+        cost = np.where(ahead, both_loss, loss**2).sum()  # behind the camera: as much as the worst mismatch
         prior = np.square(state.log_factor / self._noise.map).sum()
-        weight = np.column_stack([pixel_weight, pixel_weight, depth_weight * known]) * ahead[:, None]
-        return _Residuals(place, np.column_stack([off, too_far]), weight, float(cost + prior))
+        weights = np.column_stack([weight, weight, weight * depth_weight * known]) * ahead[:, None]
+        return _Residuals(place, np.column_stack([off, too_far]), weights, float(cost + prior))
 
     def stepped(self, state: _State, residuals: _Residuals, damping: float) -> tuple[_State, float]:
         """One step of Levenberg and Marquardt, and by how much it lowers the cost of the linear problem at least."""
@@ -371,12 +373,6 @@ def _geman_mcclure(square: Squares, loss: float) -> tuple[Squares, Squares]:
     """Loss and its derivative: s / (1 + s / c^2)."""
     flat = 1 + square / loss**2
     return square / flat, flat**-2
-
-
-def _cauchy(square: Squares, loss: float) -> tuple[Squares, Squares]:
-    """Loss and its derivative: c^2 log(1 + s / c^2)."""
-    flat = 1 + square / loss**2
-    return loss**2 * np.log(flat), 1 / flat
 
 
 def _damped(step: _Step, damping: float) -> _Step:
