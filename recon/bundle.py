@@ -15,7 +15,7 @@ cost is the sum of
 
 The steps are those of Levenberg and Marquardt, the losses enter as weights (Triggs et al., section 4.3, without the
 second-order term, so that no curvature is negative). Far from the answer everything would look like a mismatch: the
-loss begins as wide as half of the residuals and narrows from step to step (Yang et al. 2020, graduated non-convexity).
+loss begins as wide as most of the residuals and halves from step to step (Yang et al. 2020, graduated non-convexity).
 Landmarks are eliminated from each step by Schur's complement (Triggs et al., section 6.1), and a sparse system with 7
 unknowns for a camera remains. Memory and time grow with the observations, and with the pairs of cameras that see
 something in common.
@@ -48,7 +48,8 @@ _INLIER: Final = 3.0
 """Standard deviations within which a residual counts as normal."""
 _STEPS: Final = 50
 _SETTLED: Final = 1e-5
-"""Steps end when one promises to lower the cost by less than this part of it."""
+"""Steps end when one promises to lower the cost by less than this part of it: centres are then within a tenth of their
+standard deviation of where they would end."""
 _DAMPING: Final = 1e-4
 _LEAST_DAMPING: Final = 1e-10
 """Holds what nothing determines, as the depth of a landmark that one camera sees, so that no system is singular."""
@@ -65,6 +66,7 @@ Transforms = Float64[np.ndarray, "k 4 4"]
 Landmarks = Float64[np.ndarray, "p 3"]
 CameraSteps = Float64[np.ndarray, "k 7"]
 Held = Bool[np.ndarray, " k"]
+Squares = Float64[np.ndarray, " n"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,11 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Standard deviations of what is observed."""
+    """Standard deviations of what is observed.
+
+    Raises:
+        ValueError: one of them is not positive.
+    """
 
     pixel: float = 1.0
     """Pixels, along each axis."""
@@ -113,7 +119,11 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Cameras and landmarks."""
+    """Cameras and landmarks.
+
+    Raises:
+        ValueError: not as many factors as cameras, a factor that is not positive, a number that is not finite.
+    """
 
     camera_from_world: Transforms
     depth_factor: Float64[np.ndarray, " k"]
@@ -126,6 +136,8 @@ class Bundle:
             raise ValueError(
                 f"{len(self.camera_from_world)} cameras need as many factors, got {len(self.depth_factor)}"
             )
+        if not (np.isfinite(self.camera_from_world).all() and np.isfinite(self.landmarks).all()):
+            raise ValueError("cameras and landmarks must be finite")
         if not (self.depth_factor > 0).all():
             raise ValueError(f"factors of depth must be positive, the least is {self.depth_factor.min():g}")
 
@@ -140,7 +152,7 @@ def adjusted(
     depth. An observation of a landmark that is behind the camera counts as a mismatch for as long as it is there.
 
     Args:
-        start: where to begin: a few pixels off, not a hundred.
+        start: where to begin: a few tens of pixels off, at the most.
         seen: what was observed, mismatches and all.
         intrinsics: the camera of all pictures.
         noise: how much to trust each of them.
@@ -224,25 +236,6 @@ def _in_cameras(camera_from_world: Transforms, landmarks: Landmarks, seen: Obser
 
 
 # --------------------------------------------------------------------------------------------------------------- steps
-
-
-def _settled(problem: "_Problem", state: "_State") -> "_State":
-    """Where the steps of Levenberg and Marquardt end."""
-    loss, damping = problem.first_loss(state), _DAMPING
-    residuals = problem.residuals(state, loss)
-    for _ in range(_STEPS):
-        trial, promised = problem.stepped(state, residuals, damping)
-        trial_residuals = problem.residuals(trial, loss)
-        done = loss == _LOSS and promised <= _SETTLED * residuals.cost
-        if trial_residuals.cost <= residuals.cost:
-            state, damping, narrower = trial, max(damping / 5, _LEAST_DAMPING), max(loss / 2, _LOSS)
-            residuals = trial_residuals if narrower == loss else problem.residuals(state, narrower)
-            loss = narrower
-        else:
-            damping *= 10
-        if done or damping > _MOST_DAMPING:
-            break
-    return state
 
 
 class _State(NamedTuple):
@@ -366,7 +359,23 @@ class _Problem:
         return by_camera, by_place @ state.camera_from_world[self._seen.camera, :3, :3]
 
 
-Squares = Float64[np.ndarray, " n"]
+def _settled(problem: _Problem, state: _State) -> _State:
+    """Where the steps of Levenberg and Marquardt end."""
+    loss, damping = problem.first_loss(state), _DAMPING
+    residuals = problem.residuals(state, loss)
+    for _ in range(_STEPS):
+        trial, promised = problem.stepped(state, residuals, damping)
+        trial_residuals = problem.residuals(trial, loss)
+        done = loss == _LOSS and promised <= _SETTLED * residuals.cost
+        if trial_residuals.cost <= residuals.cost:
+            state, damping, narrower = trial, max(damping / 5, _LEAST_DAMPING), max(loss / 2, _LOSS)
+            residuals = trial_residuals if narrower == loss else problem.residuals(state, narrower)
+            loss = narrower
+        else:
+            damping *= 10
+        if done or damping > _MOST_DAMPING:
+            break
+    return state
 
 
 def _geman_mcclure(square: Squares, loss: float) -> tuple[Squares, Squares]:

@@ -301,15 +301,16 @@ def scipys_answer(start: Bundle, observed: Observations) -> tuple[Bundle, float]
     pose = start.camera_from_world[1:]
     each = np.hstack([Rotation.from_matrix(pose[:, :3, :3]).as_rotvec(), pose[:, :3, 3]])
     unknowns = np.concatenate([each.ravel(), np.log(start.depth_factor), start.landmarks.ravel()])
-    found = least_squares(residuals, unknowns, x_scale="jac", ftol=1e-14, xtol=1e-12, gtol=1e-12)
+    found = least_squares(residuals, unknowns, method="lm", x_scale="jac", ftol=1e-12, xtol=1e-10, gtol=1e-10)
     return bundle_of(found.x), 2 * found.cost
 
 
 @pytest.mark.usefixtures("to_the_end")
 @pytest.mark.parametrize("mismatches", [0.0, 0.15])
-def test_scipy_finds_the_same(mismatches: float) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_scipy_finds_the_same(mismatches: float, seed: int) -> None:
     """It begins at the truth, this one some pixels away."""
-    truth, observed = noisy(3, cameras=3, landmarks=20)
+    truth, observed = noisy(seed, cameras=3, landmarks=12)
     observed, _ = with_mismatches(observed, mismatches)
     found = adjusted(shaken(truth), observed, LENS, NOISE)
     expected, cost = scipys_answer(truth, observed)
@@ -371,7 +372,7 @@ def test_pycolmap_finds_the_same_without_depth() -> None:
 # ----------------------------------------------------------------------------------------------------------- properties
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(seed=seeds, cameras=st.integers(2, 6), landmarks=st.integers(20, 60))
 def test_exact_data_give_the_truth(seed: int, cameras: int, landmarks: int) -> None:
     truth, camera, landmark = scene(seed, cameras, landmarks)
@@ -380,14 +381,14 @@ def test_exact_data_give_the_truth(seed: int, cameras: int, landmarks: int) -> N
     assert residual_pixels(found, seen(truth, camera, landmark), LENS).max() < 1e-4
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(seed=seeds)
 def test_the_truth_stays_where_data_are_exact(seed: int) -> None:
     truth, camera, landmark = scene(seed)
     close(adjusted(truth, seen(truth, camera, landmark), LENS, NOISE), truth, 1e-8)
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(other_from_world=rigid_transforms(), seed=st.integers(0, 3))
 def test_a_motion_of_the_world_moves_the_answer(other_from_world: np.ndarray, seed: int) -> None:
     truth, observed = noisy(seed, cameras=4, landmarks=30)
@@ -407,7 +408,7 @@ def moved_by(of: Bundle, other_from_world: np.ndarray) -> Bundle:
     return Bundle(of.camera_from_world @ inverse(other_from_world), of.depth_factor, landmarks)
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(factor=st.floats(1e-3, 1e3), seed=st.integers(0, 3))
 def test_another_unit_of_length_is_that_of_the_answer(factor: float, seed: int) -> None:
     truth, observed = noisy(seed, cameras=4, landmarks=30)
@@ -426,7 +427,7 @@ def times(of: Bundle, factor: float) -> Bundle:
     return Bundle(pose, of.depth_factor, factor * of.landmarks)
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(order=st.randoms(use_true_random=False), seed=st.integers(0, 3))
 def test_neither_order_nor_numbers_matter(order: st.DataObject, seed: int) -> None:
     truth, observed = noisy(seed, cameras=4, landmarks=30)
@@ -471,10 +472,10 @@ def test_a_start_far_off_ends_at_the_same(pixels: float) -> None:
 
 
 def test_errors_are_as_large_as_their_standard_deviation() -> None:
-    """Over 60 seeds, along the axis on which errors are largest: within what 60 can tell."""
+    """Over 40 seeds, along the axis on which errors are largest: within what 40 can tell."""
     truth, camera, landmark = scene(8, cameras=4, landmarks=40)
     errors = []
-    for seed in range(60):
+    for seed in range(40):
         factor = np.random.default_rng(seed + 500).lognormal(0, NOISE.map, 4)
         drawn = replace(truth, depth_factor=factor)
         found = adjusted(drawn, seen(drawn, camera, landmark, NOISE, seed=seed), LENS, NOISE)
@@ -600,6 +601,34 @@ def test_nothing_seen_changes_nothing() -> None:
     close(adjusted(empty, nothing, LENS, NOISE), empty, 0.0)
 
 
+@settings(max_examples=20)
+@given(
+    seed=seeds,
+    cameras=st.integers(1, 5),
+    landmarks=st.integers(1, 12),
+    step=st.sampled_from([0.0, 1e-6, 0.2]),
+    kept=st.floats(0, 1),
+    known=st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_whatever_is_seen_the_cost_falls_and_all_is_finite(
+    seed: int, cameras: int, landmarks: int, step: float, kept: float, known: float
+) -> None:
+    """Next to nothing, without depth, without parallax: no system is singular, nothing runs away."""
+    truth, camera, landmark = scene(seed, cameras, landmarks, step=step)
+    random = np.random.default_rng(seed)
+    rows = np.flatnonzero(random.random(len(camera)) < kept)
+    observed = seen(truth, camera[rows], landmark[rows], NOISE, seed=seed)
+    observed = replace(observed, depth=np.where(random.random(len(rows)) < known, observed.depth, np.nan))
+    start = shaken(truth, seed=seed)
+    found = adjusted(start, observed, LENS, NOISE)
+    assert np.abs(found.landmarks).max() < 1e4
+    sigma = centre_sigma(found, observed, LENS, NOISE)
+    assert (sigma >= 0).all()
+    problem, state, _ = problem_of(start, observed)
+    after = bundle._State(found.camera_from_world, np.log(found.depth_factor), found.landmarks)
+    assert problem.residuals(after, 2.0).cost <= problem.residuals(state, 2.0).cost + 1e-9
+
+
 def test_landmarks_of_one_camera_change_no_camera() -> None:
     """With depth they go where that says; without, they keep their distance; on the axis of the camera, too."""
     truth, observed = noisy(16)
@@ -683,15 +712,15 @@ def test_residuals_are_distances_in_pixels() -> None:
 
 
 def test_memory_is_that_of_what_is_seen() -> None:
-    """1000 cameras have 7000 unknowns; a full matrix of them takes 392 MB."""
-    truth, camera, landmark = scene(21, cameras=1000, landmarks=3000, views=4)
+    """700 cameras have 4900 unknowns; a full matrix of them takes 192 MB."""
+    truth, camera, landmark = scene(21, cameras=700, landmarks=2000, views=4)
     observed = seen(truth, camera, landmark)
     tracemalloc.start()
     adjusted(truth, observed, LENS, NOISE)
     centre_sigma(truth, observed, LENS, NOISE)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 150e6
+    assert peak < 100e6
 
 
 def test_what_cannot_be_meant_is_refused() -> None:
@@ -714,3 +743,5 @@ def test_what_cannot_be_meant_is_refused() -> None:
         Noise(pixel=0.0)
     with pytest.raises(ValueError, match="positive"):
         replace(truth, depth_factor=np.zeros(5))
+    with pytest.raises(ValueError, match="finite"):
+        replace(truth, landmarks=np.full((60, 3), np.nan))
