@@ -122,8 +122,10 @@ Every figure here was measured by one command, `python docs/make_metres.py DATA 
 writes this page. Nothing is copied from a paper or remembered. The samples are small parts of data sets (they are not
 in this repository).
 
-{machine} Depth Anything V2 Small, 280 pixels: a network for single pictures, whose scale and shift change from picture
-to picture. Its file is not the official one: one of its 239 tensors was lost and has been estimated anew. No weights of
+{machine}
+
+Depth Anything V2 Small, 280 pixels: a network for single pictures, whose scale and shift change from picture to
+picture. Its file is not the official one: one of its 239 tensors was lost and has been estimated anew. No weights of
 MoGe could be had, so metric frames are the sensor's.
 
 * **AbsRel**, **delta1**: of the metres as they are written, nothing fitted, over all frames of the clip.
@@ -195,8 +197,13 @@ def table(rows: Sequence[Row]) -> list[str]:
     """In Markdown, with the gravest reason of each doubt."""
     heads = [name for name, _cell in COLUMNS]
     cells = [heads, [":--", *("--:" for _ in heads[1:])], *([cell(row) for _name, cell in COLUMNS] for row in rows)]
-    doubts = [f"* *{row.anchor}*, {row.trust}: {row.reason}." for row in rows if row.trust != "yes"]
+    doubtful = [row for row in rows if row.trust != "yes"]
+    doubts = [f"* *{row.anchor}*, {row.trust}: {_sentence(row.reason)}" for row in doubtful]
     return [*(f"| {' | '.join(line)} |" for line in cells), "", *doubts]
+
+
+def _sentence(reason: str) -> str:
+    return reason if reason.endswith("?") else f"{reason}."
 
 
 def claims(clips: Mapping[str, Mapping[str, Row]], streets: Mapping[str, Sequence[Row]]) -> list[str]:

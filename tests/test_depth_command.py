@@ -25,7 +25,7 @@ from recon.io.video import open_source
 from recon.pipelines.depth import Unobserved
 from recon.pipelines.maps import Lengths, Resized, asks_for_lengths, in_one_unit, value_range, write_maps
 from recon.pipelines.metres import Gauge
-from recon.settings import AnchorSettings, DepthMapSettings, SamplingSettings
+from recon.settings import AnchorSettings, DepthMapSettings, DepthRunSettings, SamplingSettings
 from recon.smoothing import DriftFit, LineCurve
 from recon.types import DepthEstimate, DepthMap, Intrinsics, Quantity, Units
 from recon_cli.cli import run
@@ -474,3 +474,17 @@ def test_lengths_of_a_long_video_need_one_map_at_a_time() -> None:
     tracemalloc.stop()
     assert total == pytest.approx(200 / 1.1, rel=1e-5)
     assert peak < 12 * one.nbytes
+
+
+# The page of figures
+
+
+def test_the_page_of_metres_holds_commands_that_exist() -> None:
+    """docs/metres.md is made by docs/make_metres.py: its commands have options that there are, and make its rows."""
+    page = (Path(__file__).parents[1] / "docs" / "metres.md").read_text(encoding="utf-8")
+    commands = [line.split() for line in page.splitlines() if line.startswith("recon depth")]
+    known = {name.replace("_", "-") for section in DepthRunSettings() for name in type(section[1]).model_fields}
+    given = {word.removeprefix("--").removeprefix("no-") for words in commands for word in words if word[:2] == "--"}
+    assert len(commands) >= 25
+    assert given <= known
+    assert {"first-frame-depth", "metric-depth", "sparse", "scale-from", "fit"} <= given

@@ -1,0 +1,458 @@
+"""Bundle adjustment with depth as a prior: cameras and landmarks from what several pictures see of them.
+
+Pictures say directions, sharply; the depth of a network says lengths, roughly: each of its maps is wrong by a factor of
+its own, and each value in it once more. So a landmark is where the pictures say, the unit of length is what the depth
+maps say together, and depth alone decides only where the camera has hardly moved.
+
+Least squares over camera poses, a factor for each depth map, and landmarks (Triggs et al. 2000, sections 2 and 6). The
+cost is the sum of
+
+* for each observation g(x^2 + y^2 + g(d^2)), where x and y are the reprojection error in standard deviations of a
+  pixel, d is log(depth seen from the camera / (factor * depth of the map)) in standard deviations of depth, and g is
+  the loss of Geman and McClure, which lets mismatches go: a depth that is far off costs the pixel little, but where the
+  pixel is far off, its depth is that of something else, and counts as little;
+* log(factor)^2 in standard deviations.
+
+The steps are those of Levenberg and Marquardt, the losses enter as weights (Triggs et al., section 4.3, without the
+second-order term, so that no curvature is negative). Far from the answer everything would look like a mismatch: the
+loss begins as wide as most of the residuals and halves from step to step (Yang et al. 2020, graduated non-convexity).
+Landmarks are eliminated from each step by Schur's complement (Triggs et al., section 6.1), and a sparse system with 7
+unknowns for a camera remains. Memory and time grow with the observations, and with the pairs of cameras that see
+something in common.
+
+Shapes: n observations, k cameras, p landmarks. Lengths are in the unit of the depth maps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+from typing import Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from scipy import sparse
+from scipy.sparse.linalg import SuperLU, splu
+from scipy.spatial.transform import Rotation
+
+from recon.geometry import project
+from recon.types import Intrinsics
+
+_LOSS: Final = 2.0
+"""Residual, in standard deviations, from which on a loss flattens."""
+_WIDEST: Final = 3.0
+"""Where it flattens at first, in medians of the reprojection errors."""
+_PIXEL_EFFICIENCY: Final = 0.7472
+_DEPTH_EFFICIENCY: Final = 0.5567
+"""Information that the losses leave of normal residuals: E[derivative of the slope]^2 / E[slope^2] (Huber 1981)."""
+_INLIER: Final = 3.0
+"""Standard deviations within which a residual counts as normal."""
+_STEPS: Final = 50
+_SETTLED: Final = 1e-5
+"""Steps end when one promises to lower the cost by less than this part of it: centres are then within a tenth of their
+standard deviation of where they would end."""
+_DAMPING: Final = 1e-4
+_LEAST_DAMPING: Final = 1e-10
+"""Holds what nothing determines, as the depth of a landmark that one camera sees, so that no system is singular."""
+_MOST_DAMPING: Final = 1e8
+_NEAREST: Final = 1e-3
+"""Depth below which a landmark counts as behind the camera, in median depths."""
+_UNKNOWNS: Final = 7
+"""Of a camera: translation, rotation, logarithm of the factor of its depth map."""
+_KINDS: Final = (slice(0, 3), slice(3, 6), slice(6, 7))
+_AT_ONCE: Final = 64
+"""Cameras whose covariances are looked up together: bounds the memory."""
+
+Transforms = Float64[np.ndarray, "k 4 4"]
+Landmarks = Float64[np.ndarray, "p 3"]
+CameraSteps = Float64[np.ndarray, "k 7"]
+Held = Bool[np.ndarray, " k"]
+Squares = Float64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What pictures see of landmarks, in any order.
+
+    Raises:
+        ValueError: columns of different lengths, a negative number, a pixel that is not finite, a depth that is neither
+            positive nor NaN.
+    """
+
+    camera: Int64[np.ndarray, " n"]
+    landmark: Int64[np.ndarray, " n"]
+    pixel: Float64[np.ndarray, "n 2"]
+    """Image coordinates, corner origin."""
+    depth: Float64[np.ndarray, " n"]
+    """Of the picture's depth map there, along +z; NaN where it is unknown."""
+
+    def __post_init__(self) -> None:
+        lengths = {len(column) for column in (self.camera, self.landmark, self.pixel, self.depth)}
+        if len(lengths) > 1:
+            raise ValueError(f"observations need columns of one length, got {sorted(lengths)}")
+        if (self.camera < 0).any() or (self.landmark < 0).any():
+            raise ValueError("cameras and landmarks are numbered from 0, got a negative number")
+        if not np.isfinite(self.pixel).all():
+            raise ValueError("the pixel of an observation must be finite")
+        if (np.isinf(self.depth) | (self.depth <= 0)).any():
+            raise ValueError("the depth of an observation must be positive, or NaN where it is unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Standard deviations of what is observed.
+
+    Raises:
+        ValueError: one of them is not positive.
+    """
+
+    pixel: float = 1.0
+    """Pixels, along each axis."""
+    depth: float = 0.08
+    """Relative, of a single value."""
+    map: float = 0.05
+    """Relative, of all values of one depth map."""
+
+    def __post_init__(self) -> None:
+        if not min(self.pixel, self.depth, self.map) > 0:
+            raise ValueError(f"standard deviations must be positive, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Cameras and landmarks.
+
+    Raises:
+        ValueError: not as many factors as cameras, a factor that is not positive, a number that is not finite.
+    """
+
+    camera_from_world: Transforms
+    depth_factor: Float64[np.ndarray, " k"]
+    """Depth seen from the camera over that of its depth map."""
+    landmarks: Landmarks
+    """In the world."""
+
+    def __post_init__(self) -> None:
+        if len(self.depth_factor) != len(self.camera_from_world):
+            raise ValueError(
+                f"{len(self.camera_from_world)} cameras need as many factors, got {len(self.depth_factor)}"
+            )
+        if not (np.isfinite(self.camera_from_world).all() and np.isfinite(self.landmarks).all()):
+            raise ValueError("cameras and landmarks must be finite")
+        if not (self.depth_factor > 0).all():
+            raise ValueError(f"factors of depth must be positive, the least is {self.depth_factor.min():g}")
+
+
+def adjusted(
+    start: Bundle, seen: Observations, intrinsics: Intrinsics, noise: Noise, *, held: Held | None = None
+) -> Bundle:
+    """The most likely cameras and landmarks near ``start``.
+
+    What nothing determines stays: a camera that sees nothing (its factor becomes 1, the most likely one), a landmark
+    that nothing sees, the distance of a landmark that one camera sees without depth, the unit of length without any
+    depth. An observation of a landmark that is behind the camera counts as a mismatch for as long as it is there.
+
+    Args:
+        start: where to begin: a few tens of pixels off, at the most.
+        seen: what was observed, mismatches and all.
+        intrinsics: the camera of all pictures.
+        noise: how much to trust each of them.
+        held: cameras whose pose stays (the factor of their depth map is found as that of the others); None: the first.
+
+    Raises:
+        ValueError: an observation of a camera or landmark that ``start`` does not have, or ``held`` of another length.
+    """
+    problem = _Problem(_Setting.of(start, seen, held), intrinsics, noise)
+    state = _settled(problem, _State(start.camera_from_world, np.log(start.depth_factor), start.landmarks))
+    return Bundle(state.camera_from_world, np.exp(state.log_factor), state.landmarks)
+
+
+def residual_pixels(bundle: Bundle, seen: Observations, intrinsics: Intrinsics) -> Float64[np.ndarray, " n"]:
+    """Distance in pixels between where a landmark is seen and where it should be; infinite behind the camera.
+
+    Where it is below three standard deviations of a pixel or so, the observation is an inlier.
+    """
+    place = _in_cameras(bundle.camera_from_world, bundle.landmarks, seen)
+    off: Float64[np.ndarray, " n"] = np.linalg.norm(project(place, intrinsics) - seen.pixel, axis=1)
+    return np.where(np.isnan(off), inf, off)
+
+
+def centre_sigma(
+    bundle: Bundle, seen: Observations, intrinsics: Intrinsics, noise: Noise, *, held: Held | None = None
+) -> Float64[np.ndarray, " k"]:
+    """Standard deviation of each camera's centre along the axis on which it is known least, in units of length.
+
+    It is that of an adjusted bundle under normal noise of the given size, relative to the held cameras, landmarks and
+    factors unknown: the blocks of the inverse of the reduced system (Triggs et al. 2000, section 6.1), with what lies
+    within three standard deviations and what the losses leave of that. 0 for cameras that are held, infinite for those
+    of which no inlier is left, and many times their distance without depth, where nothing tells the unit of length.
+
+    Raises:
+        ValueError: as for ``adjusted``.
+    """
+    setting = _Setting.of(bundle, seen, held)
+    problem = _Problem(setting, intrinsics, noise)
+    state = _State(bundle.camera_from_world, np.log(bundle.depth_factor), bundle.landmarks)
+    step = problem.normal_equations(state, _as_known(problem.residuals(state, _LOSS)))
+    known = step.cameras[:, 0, 0] > 0
+    solver = _solver(problem.reduced(_damped(step, _LEAST_DAMPING)).matrix)
+    variance = np.concatenate([np.linalg.eigvalsh(blocks)[:, -1] for blocks in _translations(solver, len(known))])
+    return np.where(known, np.sqrt(variance), np.where(setting.held, 0.0, inf))
+
+
+# ------------------------------------------------------------------------------------------------------- what is given
+
+
+class _Setting(NamedTuple):
+    """What is seen, camera after camera, and by what."""
+
+    seen: Observations
+    held: Held
+    landmarks: int
+    nearest: float
+    """Depth below which a landmark is behind the camera."""
+
+    @classmethod
+    def of(cls, bundle: Bundle, seen: Observations, held: Held | None) -> "_Setting":
+        cameras, landmarks = len(bundle.camera_from_world), len(bundle.landmarks)
+        for name, number, count in (("camera", seen.camera, cameras), ("landmark", seen.landmark, landmarks)):
+            if number.max(initial=-1) >= count:
+                raise ValueError(f"an observation is of {name} {number.max()}, but there are {count}")
+        held = np.arange(cameras) == 0 if held is None else held
+        if len(held) != cameras:
+            raise ValueError(f"{cameras} cameras are held or not, got {len(held)}")
+        order = np.lexsort((seen.landmark, seen.camera))
+        seen = Observations(seen.camera[order], seen.landmark[order], seen.pixel[order], seen.depth[order])
+        depth = _in_cameras(bundle.camera_from_world, bundle.landmarks, seen)[:, 2]
+        ahead = depth[depth > 0]
+        return cls(seen, held, landmarks, _NEAREST * float(np.median(ahead)) if len(ahead) else 0.0)
+
+
+def _in_cameras(camera_from_world: Transforms, landmarks: Landmarks, seen: Observations) -> Float64[np.ndarray, "n 3"]:
+    """Each landmark that is seen, in the frame of the camera that sees it."""
+    pose = camera_from_world[seen.camera]
+    place: Float64[np.ndarray, "n 3"] = np.einsum("nij,nj->ni", pose[:, :3, :3], landmarks[seen.landmark])
+    place += pose[:, :3, 3]
+    return place
+
+
+# --------------------------------------------------------------------------------------------------------------- steps
+
+
+class _State(NamedTuple):
+    camera_from_world: Transforms
+    log_factor: Float64[np.ndarray, " k"]
+    landmarks: Landmarks
+
+
+class _Residuals(NamedTuple):
+    place: Float64[np.ndarray, "n 3"]
+    """Of the landmark in the camera; what is behind it is moved to the nearest depth."""
+    value: Float64[np.ndarray, "n 3"]
+    """x, y and depth, in standard deviations."""
+    weight: Float64[np.ndarray, "n 3"]
+    """Derivative of the cost by the squared residual: 1 where all of them are small, 0 for what is unknown."""
+    cost: float
+
+
+class _Step(NamedTuple):
+    """Normal equations of a step: [cameras, coupling; coupling', landmarks] [dc; dl] = [camera_side; landmark_side]."""
+
+    cameras: Float64[np.ndarray, "k 7 7"]
+    landmarks: Float64[np.ndarray, "p 3 3"]
+    coupling: Float64[np.ndarray, "n 7 3"]
+    camera_side: CameraSteps
+    landmark_side: Landmarks
+
+
+class _Reduced(NamedTuple):
+    """The system of the cameras alone, matrix dc = side; then dl = inverse (landmark_side - coupling' dc)."""
+
+    matrix: sparse.bsr_array
+    side: CameraSteps
+    inverse: Float64[np.ndarray, "p 3 3"]
+
+
+class _Problem:
+    """What does not change from step to step."""
+
+    def __init__(self, setting: _Setting, intrinsics: Intrinsics, noise: Noise) -> None:
+        self._seen, self._nearest, self._noise = setting.seen, setting.nearest, noise
+        self._focal = np.array([intrinsics.fx, intrinsics.fy]) / noise.pixel
+        self._pixel = (setting.seen.pixel - [intrinsics.cx, intrinsics.cy]) / noise.pixel
+        self._log_depth = np.log(setting.seen.depth)
+        self._free = ~setting.held[setting.seen.camera]
+        self._by_camera = _Sums(setting.seen.camera, len(setting.held))
+        self._by_landmark = _Sums(setting.seen.landmark, setting.landmarks)
+
+    def first_loss(self, state: _State) -> float:
+        """Reprojection error from which on its loss flattens at first, in standard deviations."""
+        square = np.square(self.residuals(state, _LOSS).value[:, :2]).sum(axis=1)
+        return max(_LOSS, _WIDEST * float(np.sqrt(np.median(square)))) if len(square) else _LOSS
+
+    def residuals(self, state: _State, loss: float) -> _Residuals:
+        """Residuals and their robust weights; observations count less from ``loss`` on."""
+        place = _in_cameras(state.camera_from_world, state.landmarks, self._seen)
+        ahead = place[:, 2] > self._nearest
+        place[:, 2] = np.where(ahead, place[:, 2], self._nearest or 1.0)
+        off = place[:, :2] / place[:, 2:] * self._focal - self._pixel
+        too_far = (np.log(place[:, 2]) - self._log_depth - state.log_factor[self._seen.camera]) / self._noise.depth
+        known = np.isfinite(too_far)
+        too_far[~known] = 0
+        depth_loss, depth_weight = _geman_mcclure(np.square(too_far), _LOSS)
+        both_loss, weight = _geman_mcclure(np.square(off).sum(axis=1) + depth_loss, loss)
+        cost = np.where(ahead, both_loss, loss**2).sum()  # behind the camera: as much as the worst mismatch
+        prior = np.square(state.log_factor / self._noise.map).sum()
+        weights = np.column_stack([weight, weight, weight * depth_weight * known]) * ahead[:, None]
+        return _Residuals(place, np.column_stack([off, too_far]), weights, float(cost + prior))
+
+    def stepped(self, state: _State, residuals: _Residuals, damping: float) -> tuple[_State, float]:
+        """One step of Levenberg and Marquardt, and by how much it lowers the cost of the linear problem at least."""
+        step = _damped(self.normal_equations(state, residuals), damping)
+        reduced = self.reduced(step)
+        cameras = _solver(reduced.matrix).solve(reduced.side.ravel()).reshape(reduced.side.shape)
+        through = np.einsum("nij,ni->nj", step.coupling, cameras[self._seen.camera])
+        landmarks = np.einsum("pij,pj->pi", reduced.inverse, step.landmark_side - self._by_landmark(through))
+        promised = float((cameras * step.camera_side).sum() + (landmarks * step.landmark_side).sum())
+        moved = _exponential(cameras[:, :6]) @ state.camera_from_world
+        return _State(moved, state.log_factor + cameras[:, 6], state.landmarks + landmarks), promised
+
+    def normal_equations(self, state: _State, residuals: _Residuals) -> _Step:
+        """Of Gauss and Newton: J' W J and -J' W r, with the prior of the factors."""
+        by_camera, by_landmark = self._jacobians(state, residuals)
+        value = np.sqrt(residuals.weight) * residuals.value
+        cameras = self._by_camera(by_camera.swapaxes(1, 2) @ by_camera)
+        camera_side = -self._by_camera(np.einsum("nri,nr->ni", by_camera, value))
+        cameras[:, 6, 6] += self._noise.map**-2
+        camera_side[:, 6] -= self._noise.map**-2 * state.log_factor
+        return _Step(
+            cameras,
+            self._by_landmark(by_landmark.swapaxes(1, 2) @ by_landmark),
+            by_camera.swapaxes(1, 2) @ by_landmark,
+            camera_side,
+            -self._by_landmark(np.einsum("nri,nr->ni", by_landmark, value)),
+        )
+
+    def reduced(self, step: _Step) -> _Reduced:
+        """The system that is left of a damped one without the landmarks."""
+        inverse = np.linalg.inv(step.landmarks)
+        through = step.coupling @ inverse[self._seen.landmark]
+        matrix = _blocks(step.cameras) - self._couplings(through) @ self._couplings(step.coupling).T
+        side = np.einsum("nij,nj->ni", through, step.landmark_side[self._seen.landmark])
+        return _Reduced(matrix, step.camera_side - self._by_camera(side), inverse)
+
+    def _couplings(self, values: Float64[np.ndarray, "n 7 3"]) -> sparse.bsr_array:
+        shape = _UNKNOWNS * self._by_camera.count, 3 * self._by_landmark.count
+        return sparse.bsr_array((values, self._seen.landmark, self._by_camera.starts), shape=shape, blocksize=(7, 3))
+
+    def _jacobians(
+        self, state: _State, residuals: _Residuals
+    ) -> tuple[Float64[np.ndarray, "n 3 7"], Float64[np.ndarray, "n 3 3"]]:
+        """Of the residuals times the roots of their weights, by a camera (moved from the left) and by a landmark."""
+        place, root = residuals.place, np.sqrt(residuals.weight)
+        slope = root / place[:, 2:] * [*self._focal, 1 / self._noise.depth]
+        by_place = slope[:, :, None] * np.eye(3)
+        by_place[:, :2, 2] = -slope[:, :2] * place[:, :2] / place[:, 2:]
+        by_camera = np.zeros((len(place), 3, _UNKNOWNS))
+        by_camera[:, :, :3] = by_place * self._free[:, None, None]
+        by_camera[:, :, 3:6] = np.cross(place[:, None], by_camera[:, :, :3])
+        by_camera[:, 2, 6] = -root[:, 2] / self._noise.depth
+        return by_camera, by_place @ state.camera_from_world[self._seen.camera, :3, :3]
+
+
+def _settled(problem: _Problem, state: _State) -> _State:
+    """Where the steps of Levenberg and Marquardt end."""
+    loss, damping = problem.first_loss(state), _DAMPING
+    residuals = problem.residuals(state, loss)
+    for _ in range(_STEPS):
+        trial, promised = problem.stepped(state, residuals, damping)
+        trial_residuals = problem.residuals(trial, loss)
+        done = loss == _LOSS and promised <= _SETTLED * residuals.cost
+        if trial_residuals.cost <= residuals.cost:
+            state, damping, narrower = trial, max(damping / 5, _LEAST_DAMPING), max(loss / 2, _LOSS)
+            residuals = trial_residuals if narrower == loss else problem.residuals(state, narrower)
+            loss = narrower
+        else:
+            damping *= 10
+        if done or damping > _MOST_DAMPING:
+            break
+    return state
+
+
+def _geman_mcclure(square: Squares, loss: float) -> tuple[Squares, Squares]:
+    """Loss and its derivative: s / (1 + s / c^2)."""
+    flat = 1 + square / loss**2
+    return square / flat, flat**-2
+
+
+def _damped(step: _Step, damping: float) -> _Step:
+    """Each unknown is held back in proportion to the curvature of its kind; without any curvature it stays.
+
+    Kinds, not single unknowns as Marquardt has it: so the axes of the world do not matter.
+    """
+    cameras, landmarks = step.cameras.copy(), step.landmarks.copy()
+    for blocks, kinds in ((cameras, _KINDS), (landmarks, (slice(0, 3),))):
+        for kind in kinds:
+            diagonal = np.einsum("kii->ki", blocks)[:, kind]  # a view
+            mean = diagonal.mean(axis=1, keepdims=True)
+            diagonal += np.where(mean > 0, damping * mean, 1.0)
+    return step._replace(cameras=cameras, landmarks=landmarks)
+
+
+def _blocks(diagonal: Float64[np.ndarray, "k 7 7"]) -> sparse.bsr_array:
+    count = len(diagonal)
+    shape = _UNKNOWNS * count, _UNKNOWNS * count
+    return sparse.bsr_array((diagonal, np.arange(count), np.arange(count + 1)), shape=shape)
+
+
+def _solver(matrix: sparse.bsr_array) -> SuperLU:
+    """Of a system that is symmetric and positive definite."""
+    return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+
+def _exponential(twist: Float64[np.ndarray, "k 6"]) -> Transforms:
+    """Translations and rotation vectors as transforms."""
+    transforms = np.tile(np.eye(4), (len(twist), 1, 1))
+    transforms[:, :3, :3] = Rotation.from_rotvec(twist[:, 3:]).as_matrix()
+    transforms[:, :3, 3] = twist[:, :3]
+    return transforms
+
+
+class _Sums:
+    """Sums of the values of each group."""
+
+    def __init__(self, group: Int64[np.ndarray, " n"], count: int) -> None:
+        n = len(group)
+        self.count = count
+        self._chosen = sparse.csr_array((np.ones(n), (group, np.arange(n))), shape=(count, n))
+
+    @property
+    def starts(self) -> Int64[np.ndarray, " groups"]:
+        """Where each group begins among values that are in order of their group, and the end."""
+        return self._chosen.indptr.astype(np.int64)
+
+    def __call__(self, values: Float64[np.ndarray, "n *shape"]) -> Float64[np.ndarray, "groups *shape"]:
+        size = int(np.prod(values.shape[1:]))
+        sums: np.ndarray = self._chosen @ values.reshape(len(values), size)
+        return sums.reshape(self.count, *values.shape[1:])
+
+
+# --------------------------------------------------------------------------------------------------------- uncertainty
+
+
+def _as_known(residuals: _Residuals) -> _Residuals:
+    """With the information that the losses leave of inliers as weights."""
+    pixel = np.square(residuals.value[:, :2]).sum(axis=1) < _INLIER**2
+    depth = np.abs(residuals.value[:, 2]) < _INLIER
+    inlier = np.column_stack([pixel, pixel, depth]) & (residuals.weight > 0)
+    return residuals._replace(weight=inlier * [_PIXEL_EFFICIENCY, _PIXEL_EFFICIENCY, _DEPTH_EFFICIENCY])
+
+
+def _translations(solver: SuperLU, cameras: int) -> Iterator[Float64[np.ndarray, "some 3 3"]]:
+    """Covariances of the translations, which are those of the centres in the axes of the cameras."""
+    for first in range(0, cameras, _AT_ONCE):
+        chosen = np.arange(first, min(first + _AT_ONCE, cameras))
+        rows = (_UNKNOWNS * chosen[:, None] + np.arange(3)).ravel()
+        unit = np.zeros((_UNKNOWNS * cameras, len(rows)))
+        unit[rows, np.arange(len(rows))] = 1
+        inverse = solver.solve(unit)[rows].reshape(len(chosen), 3, len(chosen), 3)
+        yield np.einsum("iaib->iab", inverse)
