@@ -1,7 +1,7 @@
 """From depth to clouds: `recon pointcloud` without its options."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
@@ -134,8 +134,8 @@ class ContentMaps:
 
     def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
         """The maps in order, NaN in the bars."""
-        for estimate in self.maps.estimates(start):
-            yield replace(estimate, values=self.content.without_bars(estimate.values))
+        for found in self.maps.estimates(start):
+            yield replace(found, values=self.content.without_bars(found.values))
 
 
 def plan_shot(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, camera: Camera, limits: Limits) -> ShotPlan:
@@ -214,7 +214,9 @@ def point_clouds(scene: Scene, observer: Observer) -> Iterator[SegmentCloud]:
             yield _fused(together)
 
 
-def _shots(scene: Scene, observer: Observer, told: str) -> Iterator[tuple[int, ShotPlan, Iterator[DepthFrame]]]:
+def _shots(
+    scene: Scene, observer: Observer, told: str
+) -> Generator[tuple[int, ShotPlan, Iterator[DepthFrame]], None, None]:
     """The frames of each shot that has a place in the world, with clean depth in its units."""
     quantity = scene.maps.quantity
     with closing(prefetched(scene.source.frames(), AHEAD)) as decoded:

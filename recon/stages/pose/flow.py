@@ -44,7 +44,7 @@ def corners(picture: Grey, taken: Pixels) -> Float64[np.ndarray, "m 2"]:
     free = np.full(picture.shape, 255, np.uint8)
     for x, y in taken.astype(int).tolist():
         cv2.circle(free, (x, y), apart, 0, -1)
-    found = cv2.goodFeaturesToTrack(picture, wanted, _QUALITY, apart, mask=free, blockSize=5)
+    found: np.ndarray | None = cv2.goodFeaturesToTrack(picture, wanted, _QUALITY, apart, mask=free, blockSize=5)
     return np.zeros((0, 2)) if found is None else found[:, 0].astype(np.float64) + 0.5
 
 

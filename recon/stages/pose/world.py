@@ -51,6 +51,8 @@ class Seen(NamedTuple):
 NOTHING: Final = Seen(np.zeros(0, np.int64), np.zeros((0, 2)))
 TURNS: Final = 5
 """Rounds in which the corners of a turn are weighed anew, for least absolute errors."""
+LEAST_ERROR: Final = 0.1
+"""Pixels, below which an error is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,7 @@ class World:
         then, now = _common(reference, seen)
         if len(now) < OVERLAP * len(reference.landmark):
             return True
-        return float(np.median(np.linalg.norm(now - then, axis=1))) > MOVED * self._picture.shape[1]
+        return bool(np.median(np.linalg.norm(now - then, axis=1)) > MOVED * self._picture.shape[1])
 
     def _sought(self, picture: Grey, pose: RigidTransform, seen: Seen) -> tuple[RigidTransform, Seen]:
         """Landmarks as they were first seen, each found anew: what is followed for long drifts, and some were lost."""
@@ -325,7 +327,7 @@ def _common(a: Seen, b: Seen) -> tuple[Pixels, Pixels]:
 
 
 def depth_at(depth: DepthMap, pixel: Pixels, camera: Intrinsics) -> Float64[np.ndarray, " n"]:
-    """Depth at image coordinates of a camera, bilinear in inverse depth (exact on planes); NaN beside unknown pixels."""
+    """Depth at image coordinates, bilinear in inverse depth (exact on planes); NaN beside unknown pixels."""
     if not len(pixel):
         return np.zeros(0)
     height, width = depth.shape
@@ -352,11 +354,16 @@ def rays(pixel: Pixels, camera: Intrinsics) -> Float64[np.ndarray, "n 3"]:
 def turned(then: Pixels, now: Pixels, camera: Intrinsics) -> tuple[Float64[np.ndarray, "3 3"], float]:
     """How a camera turned if it did nothing else: the rotation (Umeyama, PAMI 1991), and the median error in pixels."""
     a, b = (unit / np.linalg.norm(unit, axis=1, keepdims=True) for unit in (rays(then, camera), rays(now, camera)))
-    weight = np.ones(len(a))
-    rotation = np.eye(3)
+    rotation = _rotation(a, b, np.ones(len(a)))
     for _ in range(TURNS):
-        u, _, vt = np.linalg.svd((b * weight[:, None]).T @ a)
-        rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
-        error = np.linalg.norm(b - a @ rotation.T, axis=1) * camera.fx
-        weight = 1 / np.maximum(error, 0.1)
-    return rotation, float(np.median(error))
+        rotation = _rotation(a, b, 1 / np.maximum(np.linalg.norm(b - a @ rotation.T, axis=1), LEAST_ERROR / camera.fx))
+    return rotation, float(np.median(np.linalg.norm(b - a @ rotation.T, axis=1)) * camera.fx)
+
+
+def _rotation(
+    a: Float64[np.ndarray, "n 3"], b: Float64[np.ndarray, "n 3"], weight: Float64[np.ndarray, " n"]
+) -> Float64[np.ndarray, "3 3"]:
+    """That of b = R a, by least squares (Umeyama, PAMI 1991)."""
+    u, _, vt = np.linalg.svd((b * weight[:, None]).T @ a)
+    rotation: Float64[np.ndarray, "3 3"] = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    return rotation
