@@ -21,17 +21,18 @@ _QUALITY: Final = 0.005
 _BACK: Final = 0.7
 """Pixels by which a corner that is followed back may miss where it came from."""
 
-Grey = UInt8[np.ndarray, "h w"]
+Grey = UInt8[np.ndarray, "rows columns"]
+"""Its size is not that of the depth map."""
 Pixels = Float64[np.ndarray, "n 2"]
 
 
-def grey(picture: Picture) -> UInt8[np.ndarray, "rows columns"]:
+def grey(picture: Picture) -> Grey:
     """Brightness, in a picture of at most ``WORKING_SIZE``."""
     brightness = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     height, width = brightness.shape
     share = min(1.0, WORKING_SIZE / max(height, width))
     size = max(1, round(width * share)), max(1, round(height * share))
-    reduced: np.ndarray = brightness if share == 1 else cv2.resize(brightness, size, interpolation=cv2.INTER_AREA)
+    reduced: Grey = brightness if share == 1 else cv2.resize(brightness, size, interpolation=cv2.INTER_AREA)
     return reduced
 
 
