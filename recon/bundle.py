@@ -246,7 +246,7 @@ class _State(NamedTuple):
 
 class _Residuals(NamedTuple):
     place: Float64[np.ndarray, "n 3"]
-    """Of the landmark in the camera; what is behind it is moved to the nearest depth."""
+    """Of the landmark in the camera; what is behind it, to no effect, 1 before it."""
     value: Float64[np.ndarray, "n 3"]
     """x, y and depth, in standard deviations."""
     weight: Float64[np.ndarray, "n 3"]
@@ -293,7 +293,7 @@ class _Problem:
         """Residuals and their robust weights; observations count less from ``loss`` on."""
         place = _in_cameras(state.camera_from_world, state.landmarks, self._seen)
         ahead = place[:, 2] > self._nearest
-        place[:, 2] = np.where(ahead, place[:, 2], self._nearest or 1.0)
+        place[:, 2] = np.where(ahead, place[:, 2], 1.0)
         off = place[:, :2] / place[:, 2:] * self._focal - self._pixel
         too_far = (np.log(place[:, 2]) - self._log_depth - state.log_factor[self._seen.camera]) / self._noise.depth
         known = np.isfinite(too_far)

@@ -163,7 +163,7 @@ def small(seed: int = 0) -> tuple[Bundle, Observations]:
     return shaken(truth, 1.0), with_mismatches(replace(observed, depth=depth), 0.1)[0]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_jacobians_are_those_of_differences(seed: int) -> None:
     problem, state, observed = problem_of(*small(seed))
     at = problem.residuals(state, 2.0)
@@ -307,7 +307,7 @@ def scipys_answer(start: Bundle, observed: Observations) -> tuple[Bundle, float]
 
 @pytest.mark.usefixtures("to_the_end")
 @pytest.mark.parametrize("mismatches", [0.0, 0.15])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_scipy_finds_the_same(mismatches: float, seed: int) -> None:
     """It begins at the truth, this one some pixels away."""
     truth, observed = noisy(seed, cameras=3, landmarks=12)
@@ -409,7 +409,7 @@ def moved_by(of: Bundle, other_from_world: np.ndarray) -> Bundle:
 
 
 @settings(max_examples=6)
-@given(factor=st.floats(1e-3, 1e3), seed=st.integers(0, 3))
+@given(factor=st.sampled_from([1e-6, 0.1, 3.0, 1e6]), seed=st.integers(0, 3))
 def test_another_unit_of_length_is_that_of_the_answer(factor: float, seed: int) -> None:
     truth, observed = noisy(seed, cameras=4, landmarks=30)
     start = shaken(truth)
@@ -446,7 +446,7 @@ def test_neither_order_nor_numbers_matter(order: st.DataObject, seed: int) -> No
 # ---------------------------------------------------------------------------------------------------- noise, mismatches
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_fifth_of_mismatches_changes_little(seed: int) -> None:
     truth, clean = noisy(seed, cameras=6, landmarks=150)
     observed, wrong = with_mismatches(clean, 0.2)
@@ -461,10 +461,10 @@ def test_a_fifth_of_mismatches_changes_little(seed: int) -> None:
     assert found[~wrong].mean() < 0.03
 
 
-@pytest.mark.parametrize("pixels", [10.0, 30.0])
+@pytest.mark.parametrize("pixels", [20.0, 40.0])
 def test_a_start_far_off_ends_at_the_same(pixels: float) -> None:
     """The loss begins wide: else all would look like mismatches, and stay so."""
-    truth, observed = noisy(7, cameras=6, landmarks=150)
+    truth, observed = noisy(7, cameras=10, landmarks=300, views=4)
     observed, _ = with_mismatches(observed, 0.1)
     near, far = (adjusted(shaken(truth, p), observed, LENS, NOISE) for p in (1.0, pixels))
     sigma = centre_sigma(near, observed, LENS, NOISE)
