@@ -27,9 +27,9 @@ _SCORED = 512
 """Rows on which the lines of the start are judged."""
 _PAIRS = 300
 """Lines tried by the start; with 40 % of outliers, a fifth of them or more goes through two good rows."""
-_TUKEY = 4.685
+TUKEY = 4.685
 """Tukey's c: 95 % efficiency for normal residuals (Holland and Welsch 1977)."""
-_SIGMA_FROM_MAD = 1.4826
+SIGMA_FROM_MAD = 1.4826
 """Standard deviation of normal residuals for a median absolute one of 1."""
 _ITERATIONS = 500
 _FREE_ITERATIONS = 30
@@ -344,12 +344,12 @@ def _fitted(rows: _Rows, line: Line, sigma: float) -> _Fitted:
 
 def _sigma(residuals: Column, rows: _Rows) -> float:
     mad = float(_median(np.abs(residuals[rows.sample]), rows.median))
-    return max(_SIGMA_FROM_MAD * mad, rows.rounding)
+    return max(SIGMA_FROM_MAD * mad, rows.rounding)
 
 
 def _biweight(deviation: Column) -> Column:
     """Tukey's weight psi(u) / u = (1 - (u / c)^2)^2 inside c, else 0 (Beaton and Tukey 1974)."""
-    inside = np.maximum(1 - (deviation / _TUKEY) ** 2, 0)
+    inside = np.maximum(1 - (deviation / TUKEY) ** 2, 0)
     weights: Column = inside * inside
     return weights
 
@@ -370,7 +370,7 @@ def _slack(rows: _Rows, fitted: _Fitted) -> float:
     Always positive, since sigma comes from the median: half of the rows have u < 0.68, where psi' > 0.87, and psi' is
     nowhere below -0.8.
     """
-    squared = np.minimum((fitted.residuals / fitted.sigma / _TUKEY) ** 2, 1)
+    squared = np.minimum((fitted.residuals / fitted.sigma / TUKEY) ** 2, 1)
     slope = (1 - squared) * (1 - 5 * squared)
     return _dot(rows.weights, slope) / _dot(rows.weights, fitted.tukey)
 

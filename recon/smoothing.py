@@ -31,7 +31,7 @@ from scipy.linalg import cho_solve_banded, cholesky_banded
 from scipy.optimize import minimize
 
 from recon.errors import AlignmentError
-from recon.fitting import Line, fit_affine, fit_scale
+from recon.fitting import SIGMA_FROM_MAD, TUKEY, Line, fit_affine, fit_scale
 
 _ROUNDS = 50
 """Rounds in which rows and groups are weighed anew, at the most; ten are usual."""
@@ -40,8 +40,6 @@ _SETTLED = 0.02
 _COOLING = 3.0
 """By this the spread of the rows shrinks in a round at the most. Where y is exact, half of the groups would else leave
 the others behind as outliers."""
-_TUKEY = 4.685
-_SIGMA_FROM_MAD = 1.4826
 _FREEDOM = 4.0
 """Of Student's t for the scatter: what Lange, Little and Taylor (1989) advise where it is not estimated."""
 _DRIFT, _SCATTER = 0.03, 0.05
@@ -331,7 +329,7 @@ def _seen(rows: _Rows, reference: _Reference, own: _Belief, precision: Rows, flo
     leverage = precision * np.einsum("np,npq,nq->n", design, own.covariance[group], design)
     deviation = np.abs(residual) * np.sqrt(rows.weight / np.maximum(1 - leverage, _RESOLUTION))
     floor = max(floor, _RESOLUTION * float(np.median(np.abs(rows.y))))
-    spread = max(_SIGMA_FROM_MAD * float(np.median(deviation)), floor)
+    spread = max(SIGMA_FROM_MAD * float(np.median(deviation)), floor)
     trust, variance = _tukey(deviation, spread)
     precision = rows.weight * trust / max(variance, floor**2)
     inlier_ratio = float(rows.weight[trust > 0].sum() / rows.weight.sum())
@@ -345,7 +343,7 @@ def _tukey(deviation: Rows, spread: float) -> tuple[Rows, float]:
     The estimator has the variance s^2 E[psi^2] / E[psi']^2 (Huber and Ronchetti 2009, eq. 3.2.13) where its weights
     psi / u alone, over s^2, would say s^2 / E[psi / u]; s comes from the median, and outliers make it too large.
     """
-    inside = np.maximum(1 - (deviation / (_TUKEY * spread)) ** 2, 0)
+    inside = np.maximum(1 - (deviation / (TUKEY * spread)) ** 2, 0)
     trust = inside**2
     slope = float(np.mean(inside * np.where(inside > 0, 5 * inside - 4, 0)))
     return trust, float(np.mean((deviation * trust) ** 2)) * float(np.mean(trust)) / slope**2

@@ -304,3 +304,18 @@ def test_a_fit_is_frozen() -> None:
     fit = fit_affine(X, X)
     with pytest.raises(ValueError, match="read-only"):
         fit.covariance[0, 0] = 1
+
+
+def test_depth_of_a_metric_network_is_fitted_in_its_own_space() -> None:
+    """Its error grows with depth: x and y are depths in metres, and rows weigh as the inverse square of them."""
+    rng = np.random.default_rng(0)
+    predicted = rng.uniform(0.5, 80, 5000)
+    metres = (1.1 * predicted + 0.3) * rng.normal(1, 0.05, 5000)
+    metres[rng.random(5000) < 0.3] *= 1.8
+    weights = predicted**-2
+    fit = fit_affine(predicted, metres, weights)
+    assert fit.scale == pytest.approx(1.1, abs=4 * fit.scale_sigma)
+    assert fit.shift == pytest.approx(0.3, abs=4 * fit.shift_sigma)
+    assert fit.scale_sigma < 0.01
+    factor = fit_scale(predicted, metres - 0.3, weights)
+    assert factor.scale == pytest.approx(1.1, abs=4 * factor.sigma)

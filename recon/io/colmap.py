@@ -29,7 +29,7 @@ _TOLERATED_DISTORTION = 0.01
 """Part of the picture's longer side by which lenses may displace a pixel if pictures are to be used as they are."""
 _NAMES = ("cameras", "images", "points3D")
 _SUFFIXES = (".bin", ".txt")
-_OBSERVATION = np.dtype([("x", "<f8"), ("y", "<f8"), ("point", "<i8")])
+OBSERVATION = np.dtype([("x", "<f8"), ("y", "<f8"), ("point", "<i8")])
 _POINT = np.dtype([("key", "<u8"), ("place", "<f8", 3), ("color", "u1", 3), ("error", "<f8")])
 """A point in points3D.bin, before its track."""
 
@@ -373,8 +373,8 @@ class _Cursor:
 
     def features(self, count: int) -> np.ndarray:
         """Rows of x, y, point."""
-        start = self._advance(count * _OBSERVATION.itemsize)
-        return np.frombuffer(self._data, _OBSERVATION, count, start)
+        start = self._advance(count * OBSERVATION.itemsize)
+        return np.frombuffer(self._data, OBSERVATION, count, start)
 
     def point(self) -> np.void:
         """A row of ``_POINT``."""

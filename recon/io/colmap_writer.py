@@ -17,11 +17,10 @@ from scipy.spatial.transform import Rotation
 
 from recon.files import whole_folder
 from recon.geometry import inverse
-from recon.io.colmap import KINDS, NO_POINT, Camera, Image, Model
+from recon.io.colmap import KINDS, NO_POINT, OBSERVATION, Camera, Image, Model
 from recon.types import Intrinsics
 
 _TRACK = np.dtype([("image", "<u4"), ("feature", "<u4")])
-_FEATURE = np.dtype([("x", "<f8"), ("y", "<f8"), ("point", "<i8")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,7 @@ def _binary_cameras(model: Model, _tracks: _Tracks) -> Iterator[bytes]:
 def _binary_images(model: Model, _tracks: _Tracks) -> Iterator[bytes]:
     yield struct.pack("<Q", len(model.images))
     for number, image in enumerate(model.images, 1):
-        features = np.zeros(len(image.points), _FEATURE)
+        features = np.zeros(len(image.points), OBSERVATION)
         features["x"], features["y"], features["point"] = *image.positions.T, image.points
         yield struct.pack("<I7dI", number, *_camera_from_world(image), image.camera)
         yield image.name.encode("utf-8", "surrogateescape") + b"\0"

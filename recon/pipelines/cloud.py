@@ -11,7 +11,7 @@ import numpy as np
 from recon.errors import ReconError
 from recon.io.source import Source
 from recon.io.store import ShotSpan
-from recon.pipelines.depth import AHEAD, DepthMaps, Observer
+from recon.pipelines.depth import AHEAD, DepthMaps, MapsOf, Observer
 from recon.pipelines.metres import Gauge, disparity_of, probes
 from recon.stages.align import to_depth
 from recon.stages.camera import Camera
@@ -26,11 +26,9 @@ from recon.types import (
     DepthFrame,
     DepthMap,
     DisparityFrame,
-    Frame,
     Intrinsics,
     PointCloud,
     PosedFrame,
-    Quantity,
     RigidTransform,
     Units,
 )
@@ -111,36 +109,19 @@ class SegmentCloud:
 
 
 @dataclass(frozen=True, slots=True)
-class ContentMaps:
+class ContentMaps(MapsOf):
     """Maps of which only the content counts: bars hold no depth, for anchors, gauges, tracking and fusion alike."""
 
-    maps: DepthMaps
     content: Content
 
-    @property
-    def quantity(self) -> Quantity:
-        """That of the maps."""
-        return self.maps.quantity
-
-    @property
-    def frame_count(self) -> int:
-        """That of the maps."""
-        return self.maps.frame_count
-
-    @property
-    def shots(self) -> Sequence[ShotSpan]:
-        """Those of the maps."""
-        return self.maps.shots
-
-    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
-        """The maps in order, NaN in the bars."""
-        for found in self.maps.estimates(start):
-            yield replace(found, values=self.content.without_bars(found.values))
+    def made_of(self, estimate: DepthEstimate) -> DepthMap:
+        """NaN in the bars."""
+        return self.content.without_bars(estimate.values)
 
 
 def plan_shot(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, camera: Camera, limits: Limits) -> ShotPlan:
     """Choose the far limit and the voxel of a shot from a few of its maps, where they are not given."""
-    depths = [_depth(probe, maps.quantity, gauge) for probe in probes(maps, shot)]
+    depths = [gauge.depth(probe, maps.quantity) for probe in probes(maps, shot)]
     far = limits.far or depth_limit(depths)
     height, width = depths[0].shape
     kept = np.concatenate([depth[(depth >= limits.near) & (depth <= far)] for depth in depths])
@@ -151,12 +132,6 @@ def plan_shot(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, camera: Camera, lim
     median = float(np.median(kept))
     voxel = limits.voxel or auto_voxel(median, camera.intrinsics.scaled(width, height))
     return ShotPlan(gauge, limits.near, far, voxel, median)
-
-
-def _depth(estimate: DepthEstimate, quantity: Quantity, gauge: Gauge) -> DepthMap:
-    picture = np.zeros((*estimate.values.shape, 3), np.uint8)
-    frame = DisparityFrame(Frame(estimate.index, estimate.time, picture), disparity_of(estimate.values, quantity))
-    return next(to_depth([frame], gauge.curve.at)).depth
 
 
 def still(intrinsics: Intrinsics, _shots: Shots) -> Poser:

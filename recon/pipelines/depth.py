@@ -1,9 +1,10 @@
 """Depth for every frame of a source: from a network, through the store, or from maps made elsewhere."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,7 +20,7 @@ from recon.stages.disparity import infer
 from recon.stages.shots import split_shots
 from recon.stages.streaming import stream
 from recon.streams import prefetched
-from recon.types import Checkpoint, Chunk, DepthEstimate, Frame, Quantity, ShotFrame
+from recon.types import Checkpoint, Chunk, DepthEstimate, DepthMap, Frame, Quantity, ShotFrame
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -69,6 +70,44 @@ class DepthMaps(Protocol):
 
     def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
         """The maps in order, from frame ``start`` on, lazily."""
+
+
+def times_of(maps: DepthMaps, span: ShotSpan | None = None) -> tuple[float, float]:
+    """Times of the first and the last frame of a shot, or of all; seconds."""
+    first, count = (0, maps.frame_count) if span is None else (span.start, span.count)
+    start, end = (next(maps.estimates(index)).time for index in (first, first + count - 1))
+    return start, end
+
+
+@dataclass(frozen=True, slots=True)
+class MapsOf(ABC):
+    """Maps that are made of others, one by one."""
+
+    maps: DepthMaps
+
+    @property
+    def quantity(self) -> Quantity:
+        """That of the others."""
+        return self.maps.quantity
+
+    @property
+    def frame_count(self) -> int:
+        """That of the others: a frame of which nothing is known has a map too, of NaN."""
+        return self.maps.frame_count
+
+    @property
+    def shots(self) -> Sequence[ShotSpan]:
+        """Those of the others."""
+        return self.maps.shots
+
+    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
+        """The maps in order, from frame ``start`` on, lazily."""
+        for estimate in self.maps.estimates(start):
+            yield replace(estimate, values=self.made_of(estimate))
+
+    @abstractmethod
+    def made_of(self, estimate: DepthEstimate) -> DepthMap:
+        """The values of a map."""
 
 
 class SettingsOfDepth(Protocol):

@@ -19,7 +19,7 @@ from recon.io.sparse import observed, read_sparse
 from recon.io.trajectory import read_trajectory, slam_units
 from recon.io.video import open_source
 from recon.pipelines.anchors import Eye, GivenDepths, GivenFirstDepth, SlamMap
-from recon.pipelines.depth import DepthMaps, SettingsOfDepth
+from recon.pipelines.depth import DepthMaps, SettingsOfDepth, times_of
 from recon.pipelines.metres import Anchor, CameraOf
 from recon.pipelines.units import PICTURES, MapScale, scale_from_depth, scale_from_depths, scale_from_distance
 from recon.settings import AnchorSettings, CameraSettings, SamplingSettings
@@ -218,7 +218,7 @@ def _scale_from_network(slam: SlamMap, maps: DepthMaps, eye: Eye, camera: Camera
     if looking is None:
         raise OptionError("--scale-from moge: there is no MoGe")
     looking.require_unit("--scale-from moge")
-    start, end = (next(maps.estimates(index)).time for index in (0, maps.frame_count - 1))
+    start, end = times_of(maps)
     inside = slam.times[(slam.times >= start - TOLERANCE) & (slam.times <= end + TOLERANCE)]
     times = inside[np.unique(np.linspace(0, len(inside) - 1, min(PICTURES, len(inside))).round().astype(int))].tolist()
     depths = ((time, looking.depth(max(0.0, time - TOLERANCE), camera())) for time in times)

@@ -18,12 +18,11 @@ from recon.io.store import ShotSpan, StoredDepth
 from recon.io.video import VideoWriter, open_source
 from recon.pipelines.anchors import SlamMap
 from recon.pipelines.cloud import UNIT_NAMES
-from recon.pipelines.depth import DepthMaps, Observer, depth_maps, told_origin
+from recon.pipelines.depth import DepthMaps, MapsOf, Observer, depth_maps, told_origin
 from recon.pipelines.metres import Gauge, disparity_of, probes
 from recon.pipelines.report import depth_report
 from recon.pipelines.run import measured, read_given
 from recon.settings import AnchorSettings, DepthMapSettings, DepthRunSettings
-from recon.stages.align import depth_from_disparity
 from recon.stages.camera import Camera
 from recon.types import DepthEstimate, DepthMap, Quantity, Units
 
@@ -39,39 +38,21 @@ STEPS = 65_534
 
 
 @dataclass(frozen=True, slots=True)
-class Resized:
+class Resized(MapsOf):
     """Maps at another size, bilinearly (pixel centres at half integers, as everywhere); NaN spreads by a pixel."""
 
-    maps: DepthMaps
     size: tuple[int, int]
     """(height, width)"""
 
-    @property
-    def quantity(self) -> Quantity:
-        """That of the maps."""
-        return self.maps.quantity
-
-    @property
-    def frame_count(self) -> int:
-        """That of the maps."""
-        return self.maps.frame_count
-
-    @property
-    def shots(self) -> Sequence[ShotSpan]:
-        """Those of the maps."""
-        return self.maps.shots
-
-    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
-        """The maps in order, from frame ``start`` on, lazily."""
-        for estimate in self.maps.estimates(start):
-            yield replace(estimate, values=resized(estimate.values, self.size))
+    def made_of(self, estimate: DepthEstimate) -> DepthMap:
+        """At the size."""
+        return resized(estimate.values, self.size)
 
 
 @dataclass(frozen=True, slots=True)
-class Lengths:
+class Lengths(MapsOf):
     """What maps become once their gauges are known: depth along +z, of all frames in one unit."""
 
-    maps: DepthMaps
     gauges: Sequence[Gauge]
     """One for each shot. A shot whose gauge has other units than the run is unknown: two units are never mixed."""
     units: Units
@@ -80,16 +61,6 @@ class Lengths:
     def quantity(self) -> Quantity:
         """Depth."""
         return "depth"
-
-    @property
-    def frame_count(self) -> int:
-        """That of the maps: frames of which no depth is known have a map too, of NaN."""
-        return self.maps.frame_count
-
-    @property
-    def shots(self) -> Sequence[ShotSpan]:
-        """Those of the maps."""
-        return self.maps.shots
 
     @property
     def unknown(self) -> Sequence[ShotSpan]:
@@ -104,17 +75,12 @@ class Lengths:
         where = f"{shots} shots" if shots != 1 else "1 shot"
         return f"{frames} frames of {where} (the first is frame {first}) have no depth in {UNIT_NAMES[self.units]}"
 
-    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
-        """Depth in order, from frame ``start`` on, lazily; NaN where it is not known."""
-        for estimate in self.maps.estimates(start):
-            yield replace(estimate, values=self._depth(estimate))
-
-    def _depth(self, estimate: DepthEstimate) -> DepthMap:
+    def made_of(self, estimate: DepthEstimate) -> DepthMap:
+        """Depth; NaN where it is not known."""
         gauge = self.gauges[estimate.shot]
         if gauge.units != self.units:
             return np.full_like(estimate.values, np.nan)
-        disparity = disparity_of(estimate.values, self.maps.quantity)
-        return depth_from_disparity(disparity, gauge.curve.at(estimate.time))
+        return gauge.depth(estimate, self.maps.quantity)
 
 
 def in_one_unit(maps: DepthMaps, gauges: Sequence[Gauge]) -> Lengths:

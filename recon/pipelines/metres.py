@@ -11,10 +11,10 @@ import numpy as np
 from recon.errors import AlignmentError
 from recon.fitting import Line
 from recon.io.store import ShotSpan
-from recon.pipelines.depth import DepthMaps
+from recon.pipelines.depth import DepthMaps, times_of
 from recon.smoothing import DriftFit, LineCurve
 from recon.stages.agreement import Agreement, agreements
-from recon.stages.align import collected, fit_shot, followed, relative_gauge
+from recon.stages.align import collected, depth_from_disparity, fit_shot, followed, relative_gauge
 from recon.types import Correspondences, DepthEstimate, DepthMap, Intrinsics, Quantity, Units
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,10 @@ class Gauge:
     """How anchor and maps get on in each anchored picture."""
     unit_sigma: float = 0.0
     """Relative standard error of the anchor's unit itself, which ``fit`` does not know; NaN: unknown."""
+
+    def depth(self, estimate: DepthEstimate, quantity: Quantity) -> DepthMap:
+        """Depth along +z of a map of this shot that holds such a quantity; NaN where it is not known."""
+        return depth_from_disparity(disparity_of(estimate.values, quantity), self.curve.at(estimate.time))
 
     @property
     def facts(self) -> dict[str, object]:
@@ -139,14 +143,10 @@ def _anchored(maps: DepthMaps, shot: ShotSpan, anchor: Anchor, camera: CameraOf,
             shot.shot,
             anchor.origin,
         )
-    curve = followed(fit, *_span(maps, shot)) if anchor.consistent else fit.smooth
+    start, end = times_of(maps, shot)
+    period = (end - start) / max(1, shot.count - 1)
+    curve = followed(fit, start, end, period) if anchor.consistent else fit.smooth
     return Gauge(curve, anchor.units, anchor.origin, fit, agreements(seen, fit), anchor.unit_sigma)
-
-
-def _span(maps: DepthMaps, shot: ShotSpan) -> tuple[float, float, float]:
-    """Times of the first and the last frame of a shot, and the mean time between two."""
-    start, end = (next(maps.estimates(index)).time for index in (shot.start, shot.start + shot.count - 1))
-    return start, end, (end - start) / max(1, shot.count - 1)
 
 
 def _unanchored(maps: DepthMaps, shot: ShotSpan) -> Gauge:

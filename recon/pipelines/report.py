@@ -30,7 +30,7 @@ from recon.evaluation.trust import (
 from recon.files import whole_file
 from recon.io.store import ShotSpan
 from recon.pipelines.cloud import SHORT_UNITS, UNIT_NAMES, SegmentSummary, ShotPlan
-from recon.pipelines.depth import TOGETHER, DepthMaps, told_origin
+from recon.pipelines.depth import TOGETHER, DepthMaps, times_of, told_origin
 from recon.pipelines.metres import Gauge, disparity_of
 from recon.pipelines.report_page import write_page
 from recon.smoothing import DriftFit, LineCurve
@@ -136,7 +136,7 @@ def shot_report(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, *, given: bool, w
         given: whether the maps were made elsewhere: if they are metres, somebody answers for them.
         windows: whether windows of the network meet in this shot.
     """
-    start, end = _span(maps, shot)
+    start, end = times_of(maps, shot)
     jumps = tuple(_jumps(maps, shot, gauge)) if windows else ()
     smooth = None if gauge.fit is None or gauge.fit.smooth is gauge.curve else gauge.fit.smooth
     return ShotReport(
@@ -165,15 +165,9 @@ def _planned(maps: DepthMaps, shot: ShotSpan, plan: ShotPlan, *, given: bool, wi
 
 def _left_out(maps: DepthMaps, shot: ShotSpan, others: str) -> ShotReport:
     """A shot whose depth has other units than what it should stand beside."""
-    start, end = _span(maps, shot)
+    start, end = times_of(maps, shot)
     why = f"its depth has not the units of {others}"
     return ShotReport(shot.shot, start, end, shot.count, False, "relative", why, "nothing", nan, (), (), None)
-
-
-def _span(maps: DepthMaps, shot: ShotSpan) -> tuple[float, float]:
-    """Times of its first and last frame."""
-    start, end = (next(maps.estimates(index)).time for index in (shot.start, shot.start + shot.count - 1))
-    return start, end
 
 
 def _basis(gauge: Gauge, *, given: bool) -> Basis:

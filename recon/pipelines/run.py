@@ -34,7 +34,7 @@ from recon.pipelines.cloud import (
     point_clouds,
     still,
 )
-from recon.pipelines.depth import DepthMaps, Observer, depth_maps, told_origin
+from recon.pipelines.depth import DepthMaps, Observer, depth_maps, times_of, told_origin
 from recon.pipelines.given import Scaling, SettingsOfLengths, given_anchor, scaling, slam_map, units_of
 from recon.pipelines.metres import Anchor, Gauge, gauges, probes
 from recon.pipelines.units import MapScale, scaled_trajectory
@@ -226,7 +226,7 @@ def measured(
         anchor = anchor.in_metres(scale)
     found = gauges(maps, anchor, intrinsics, robust=settings.anchor.fit == "robust")
     if isinstance(anchor, GivenDepths):
-        start, end = (next(maps.estimates(index)).time for index in (0, maps.frame_count - 1))
+        start, end = times_of(maps)
         anchor.tell_unused(sum(len(gauge.agreements) for gauge in found), start, end, maps.frame_count)
     return Measured(maps, content, camera, found, scale)
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from recon.errors import AlignmentError, OptionError
-from recon.fitting import fit_scale
+from recon.fitting import SIGMA_FROM_MAD, fit_scale
 from recon.io.sparse import position_of
 from recon.stages.anchors import from_sparse
 from recon.types import CameraTrajectory, DepthMap, SparsePoints
@@ -28,7 +28,6 @@ DOUBTFUL = 0.1
 """Standard error of a scale from which on a warning is given."""
 _FEWEST = 3
 """Landmarks without which a picture says nothing: of two that differ nobody knows which is wrong."""
-_SIGMA_FROM_MAD = 1.4826
 _APART = 1e-6
 """Part of their coordinates by which two places of a map must differ to be two."""
 
@@ -163,7 +162,7 @@ def _of_picture(points: SparsePoints, time: float, depth: DepthMap, origin: str)
         fit = fit_scale(np.ones(len(ratios)), ratios)
     except AlignmentError as error:
         raise AlignmentError(f"{origin}: the landmarks at {time:.3f} s do not agree on a scale ({error})") from error
-    scatter = _SIGMA_FROM_MAD * fit.residual_mad / fit.scale
+    scatter = SIGMA_FROM_MAD * fit.residual_mad / fit.scale
     return MapScale(fit.scale, scatter, f"{origin}, {fit.count} landmarks, {fit.inlier_ratio:.0%} of them agree")
 
 

@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.stats import rankdata
 
-from recon.fitting import Line
+from recon.fitting import SIGMA_FROM_MAD, TUKEY, Line
 from recon.smoothing import DriftFit
 from recon.types import Correspondences
 
 LEAST_PLACES = 8
 """Places from which on the order of near and far says something."""
-_OUTSIDE = 4.685 * 1.4826
+_OUTSIDE = TUKEY * SIGMA_FROM_MAD
 """Median absolute residuals at which Tukey's biweight gives no weight (``recon.fitting``)."""
 
 
