@@ -3,9 +3,27 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from recon.types import CameraTrajectory
+import numpy as np
+from jaxtyping import Float64, Int64, UInt8
+
+from recon.bundle import Observations
+from recon.types import CameraTrajectory, Intrinsics
 
 Motion = Literal["free", "turning", "still"]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Landmarks, and where key frames see them."""
+
+    key_frames: Int64[np.ndarray, " k"]
+    """Rows of the trajectory."""
+    landmarks: Float64[np.ndarray, "p 3"]
+    """In the world."""
+    colors: UInt8[np.ndarray, "p 3"]
+    """sRGB."""
+    seen: Observations
+    """Its cameras are rows of ``key_frames``, its pixels those of the segment's intrinsics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,4 +34,7 @@ class Segment:
     """One pose for each frame that could be placed."""
     motion: Motion
     """Whether the camera moves, only turns (its place is then one and the same), or does neither."""
-    key_frames: int
+    intrinsics: Intrinsics
+    """The camera, at the size of the pictures in which landmarks were looked for."""
+    structure: Structure
+    """Without landmarks where nothing says how far they are: a camera that does not move."""
