@@ -44,8 +44,12 @@ class Work:
         self.commands: list[str] = []
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, *command: str | Path, makes: Path | None = None) -> None:
-        """One command, unless what it ``makes`` is there; it stands on the page with DATA and WORK for the folders."""
+    def run(self, *command: str | Path, makes: Path | None = None, told_in: Path | None = None) -> None:
+        """One command, unless what it ``makes`` is there; it stands on the page with DATA and WORK for the folders.
+
+        What it prints is kept in ``told_in``, which is then what it makes.
+        """
+        makes = makes or told_in
         words = [str(word) for word in command]
         told = " ".join(shlex.quote(word) for word in words)
         for folder, name in ((self.data, "DATA"), (self.folder, "WORK"), (WEIGHTS, "WEIGHTS")):
@@ -56,7 +60,10 @@ class Work:
         print(told, flush=True)
         programs = {"recon": [sys.executable, "-m", "recon_cli"], "python": [sys.executable]}
         program = programs[words[0]]
-        subprocess.run([*program, *words[1:]], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)  # noqa: S603 - our own
+        done = subprocess.run([*program, *words[1:]], check=True, stdout=subprocess.PIPE, cwd=ROOT)  # noqa: S603 - our own
+        if told_in is not None:
+            with whole_file(told_in) as partial:
+                partial.write_bytes(done.stdout)
 
     @property
     def listing(self) -> list[str]:
