@@ -142,7 +142,7 @@ def test_colmap_cameras_alone_will_do(tmp_path: Path) -> None:
         (json.dumps(OURS | {"cx": None}), "cx is missing"),
         (json.dumps({"fx": 1}), "fy is missing"),
         (json.dumps(OURS | {"fx": "wide"}), r"fx is no number \(wide\)"),
-        (json.dumps(OURS | {"k1": 0.1}), "unknown keys k1"),
+        (json.dumps(OURS | {"k7": 0.1}), "unknown keys k7"),
         (json.dumps(OURS | {"fx": -1}), "focal lengths must be positive"),
         (json.dumps(OURS | {"fy": float("inf")}), "intrinsics must be finite"),
         (json.dumps(OURS | {"cx": 0.5, "width": 0}), "image size must be positive"),
@@ -151,6 +151,8 @@ def test_colmap_cameras_alone_will_do(tmp_path: Path) -> None:
         ("1 0 0\n0 1 0\n0 0 2\n", "without skew"),
         (json.dumps({"fl_x": 500, "w": 640, "h": 480, "k1": -0.3}), "displaces pixels by up to"),
         (json.dumps({"fl_x": 500, "w": 640, "h": 480, "camera_model": "OPENCV_FISHEYE"}), "OPENCV_FISHEYE"),
+        (json.dumps({"fl_x": 500, "w": 640, "h": 480, "camera_model": "OMNI"}), "OMNI are not supported; known are"),
+        (json.dumps({"fl_x": 500, "w": 640, "h": 480, "k4": 0.1}), "OPENCV has no k4; it has k1, k2, p1, p2"),
         (json.dumps({"fl_x": 500, "h": 480}), "w is missing"),
     ],
 )

@@ -5,28 +5,23 @@ pixels (the centre of the first one is (0.5, 0.5)); COLMAP's poses are camera_fr
 files of rigs and frames are not needed: images hold composed poses.
 """
 
-import logging
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 from scipy.spatial.transform import Rotation
 
-from recon.errors import CameraError, FormatError
+from recon.errors import FormatError
 from recon.geometry import inverse, rigid
+from recon.io.lens import Lens, lens_of_colmap, neglected
 from recon.types import Intrinsics, RigidTransform
-
-logger = logging.getLogger(__name__)
 
 NO_POINT = -1
 """Number of the point where an observation has none."""
-_TOLERATED_DISTORTION = 0.01
-"""Part of the picture's longer side by which lenses may displace a pixel if pictures are to be used as they are."""
 _NAMES = ("cameras", "images", "points3D")
 _SUFFIXES = (".bin", ".txt")
 OBSERVATION = np.dtype([("x", "<f8"), ("y", "<f8"), ("point", "<i8")])
@@ -60,8 +55,6 @@ KINDS = {
     17: _Kind("EQUIRECTANGULAR", 2),
 }
 """COLMAP's models of cameras by their number in binary files."""
-_ONE_FOCAL_LENGTH = {"SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL"}
-_SUPPORTED = _ONE_FOCAL_LENGTH | {"PINHOLE", "OPENCV", "FULL_OPENCV"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,70 +165,22 @@ def _file(folder: Path, name: str) -> Path:
 # -------------------------------------------------------------------------------------------------------------- cameras
 
 
-def pinhole(camera: Camera, origin: str) -> Intrinsics:
-    """The camera without its distortion; pictures are used as they are where the lens displaces pixels little.
+def lens(camera: Camera, origin: str) -> Lens:
+    """What the camera does to light.
 
     Raises:
-        CameraError: a model of lens that is not supported (fisheye), or too much distortion to neglect.
+        CameraError: a kind that is not supported (EQUIRECTANGULAR), or impossible numbers.
     """
-    if camera.kind not in _SUPPORTED:
-        raise CameraError(
-            f"{origin}: cameras of the kind {camera.kind} are not supported; undistort the pictures and the model with "
-            "'colmap image_undistorter'"
-        )
-    fx, fy, cx, cy = _focal_and_centre(camera)
-    intrinsics = Intrinsics(fx, fy, cx, cy, camera.width, camera.height)
-    _require_little_distortion(camera, intrinsics, origin)
-    return intrinsics
+    return lens_of_colmap(camera.kind, camera.parameters, (camera.width, camera.height), origin)
 
 
-def undistorted(camera: Camera, positions: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
-    """Where features would lie in the picture without distortion, pixels (COLMAP's equations are OpenCV's)."""
-    coefficients = _distortion(camera)
-    if not len(positions) or not coefficients.any():
-        return positions
-    fx, fy, cx, cy = _focal_and_centre(camera)
-    matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
-    straight = cv2.undistortPoints(positions[:, None], matrix, coefficients, P=matrix, criteria=until)
-    return np.asarray(straight[:, 0], np.float64)
+def pinhole(camera: Camera, origin: str) -> Intrinsics:
+    """The camera without its distortion, for pictures that are used as they are (``recon.io.lens.neglected``).
 
-
-def _focal_and_centre(camera: Camera) -> tuple[float, float, float, float]:
-    if camera.kind in _ONE_FOCAL_LENGTH:
-        focal, cx, cy = camera.parameters[:3]
-        return focal, focal, cx, cy
-    fx, fy, cx, cy = camera.parameters[:4]
-    return fx, fy, cx, cy
-
-
-def _distortion(camera: Camera) -> Float64[np.ndarray, " k"]:
-    """OpenCV's k1, k2, p1, p2, k3 ... k6."""
-    given = camera.parameters[3:] if camera.kind in _ONE_FOCAL_LENGTH else camera.parameters[4:]
-    return np.array([*given, *(0.0 for _ in range(len(given), 4))])
-
-
-def _require_little_distortion(camera: Camera, intrinsics: Intrinsics, origin: str) -> None:
-    displacement = _displacement(camera, intrinsics)
-    if displacement == 0:
-        return
-    limit = _TOLERATED_DISTORTION * max(camera.width, camera.height)
-    said = f"{origin}: the lens ({camera.kind}) displaces pixels by up to {displacement:.1f}"
-    if not displacement <= limit:
-        raise CameraError(
-            f"{said}, more than {limit:.1f} px can be neglected; undistort the pictures and the model with "
-            "'colmap image_undistorter'"
-        )
-    logger.info("%s px; the pictures are used as they are", said)
-
-
-def _displacement(camera: Camera, intrinsics: Intrinsics) -> float:
-    """The most that undistortion moves a point of the border, pixels."""
-    x, y = np.linspace(0, intrinsics.width, 33), np.linspace(0, intrinsics.height, 33)
-    border = [np.stack(np.broadcast_arrays(x, edge), 1) for edge in (0.0, y[-1])]
-    border += [np.stack(np.broadcast_arrays(edge, y), 1) for edge in (0.0, x[-1])]
-    outline = np.concatenate(border)
-    return float(np.linalg.norm(undistorted(camera, outline) - outline, axis=1).max())
+    Raises:
+        CameraError: too much distortion to neglect, or a camera that is not supported.
+    """
+    return neglected(lens(camera, origin), origin)
 
 
 def _camera(kind: str, size: tuple[int, int], parameters: tuple[float, ...], where: str) -> Camera:

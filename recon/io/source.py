@@ -12,7 +12,7 @@ from recon.types import Frame, Picture
 
 T = TypeVar("T")
 
-_ROUNDING = 0.000501
+ROUNDING = 0.000501
 """Seconds that a frame may be early and still count as on time: Matroska rounds to whole milliseconds."""
 _MEBIBYTE = 1 << 20
 
@@ -79,9 +79,9 @@ def sampled(timed: Iterable[tuple[float, T]], sampling: SamplingSettings) -> Ite
     latest = -1
     end = math.inf if sampling.end is None else sampling.end
     for time, item in timed:
-        if time + _ROUNDING >= end:
+        if time + ROUNDING >= end:
             return
-        since_start = time + _ROUNDING - sampling.start
+        since_start = time + ROUNDING - sampling.start
         if since_start < 0:
             continue
         due = math.floor(since_start / sampling.period) if sampling.period else latest + 1

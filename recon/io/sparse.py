@@ -5,7 +5,7 @@ other landmarks (``observed``).
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from recon.errors import AlignmentError, FormatError, OptionError
 from recon.geometry import inverse, project, transform
-from recon.io.colmap import NO_POINT, Camera, Image, Model, find_model, pinhole, read_model, undistorted
+from recon.io.colmap import NO_POINT, Camera, Image, Model, find_model, read_model
 from recon.io.naming import times_of_names
 from recon.io.trajectory import pose_at
 from recon.types import CameraTrajectory, Intrinsics, RigidTransform, SparsePoints
@@ -36,21 +36,26 @@ _HIDING = 2
 
 _Seen = tuple[Int64[np.ndarray, " m"], Float64[np.ndarray, "m 2"], Float64[np.ndarray, " m"]]
 """Row of the point, position in the picture (0 .. 1), depth."""
+Straight = Callable[[float, Float64[np.ndarray, "m 2"]], Float64[np.ndarray, "m 2"]]
+"""Time in seconds and positions in the picture as it was taken (0 .. 1) -> those in the picture that is used."""
 
 
-def read_sparse(path: Path, *, times_by_name: Mapping[str, float], rate: float | None) -> SparsePoints:
+def read_sparse(
+    path: Path, *, times_by_name: Mapping[str, float], rate: float | None, straight: Straight | None = None
+) -> SparsePoints:
     """A COLMAP model as landmarks with observations, in its own unit of length, sorted by time.
 
-    Observations behind the camera or outside the picture are left out.
+    Observations behind the camera or outside the picture are left out. They lie where the features are in the pictures
+    that are used: whoever takes the distortion out of those says where features come to lie.
 
     Args:
         path: folder of the model, or one above it (``sparse/0``).
         times_by_name: for a folder of pictures: name up to its first dot -> seconds. Empty for a video.
         rate: for frames that were extracted from a video: how many of them make a second.
+        straight: where features come to lie in the pictures that are used; None: these are the model's own.
 
     Raises:
         FormatError: no model there, or a damaged one.
-        CameraError: a camera that is not supported.
         TrajectoryError: no time can be found for the images of the model.
         AlignmentError: a model without observations.
     """
@@ -58,11 +63,9 @@ def read_sparse(path: Path, *, times_by_name: Mapping[str, float], rate: float |
     if folder is None:
         raise FormatError(f"{path}: holds no COLMAP model (cameras, images and points3D, as .bin or .txt)")
     model = read_model(folder)
-    for camera in {image.camera for image in model.images}:
-        pinhole(model.cameras[camera], f"{folder}, camera {camera}")
     times = times_of_names([image.name for image in model.images], times_by_name, rate, folder)
     timed = sorted((time, row) for row, time in times.items())
-    return _collect(model, timed)
+    return _collect(model, timed, straight)
 
 
 def observed(
@@ -191,8 +194,8 @@ def _numbered(path: Path, number: int) -> Float64[np.ndarray, " 3"]:
     return np.array(model.points[row])
 
 
-def _collect(model: Model, timed: list[tuple[float, int]]) -> SparsePoints:
-    blocks = [_seen(model, model.images[row]) for _, row in timed]
+def _collect(model: Model, timed: list[tuple[float, int]], straight: Straight | None) -> SparsePoints:
+    blocks = [_seen(model, model.images[row], time, straight) for time, row in timed]
     counts = [len(point) for point, _, _ in blocks]
     if not sum(counts):
         raise AlignmentError(f"{model.path}: no image of the model sees any of its {len(model.points)} points")
@@ -201,14 +204,16 @@ def _collect(model: Model, timed: list[tuple[float, int]]) -> SparsePoints:
     return SparsePoints(model.points, times, point, position, depth)
 
 
-def _seen(model: Model, image: Image) -> _Seen:
+def _seen(model: Model, image: Image, time: float, straight: Straight | None) -> _Seen:
     """The observations of one image that are in front of the camera and inside the picture."""
     camera = model.cameras[image.camera]
     has_point = image.points != NO_POINT
     point = _rows_of(model, image, image.points[has_point])
-    position = _relative(camera, undistorted(camera, image.positions[has_point]))
+    position = _relative(camera, image.positions[has_point])
+    if straight is not None:
+        position = straight(time, position)
     depth = transform(inverse(image.world_from_camera), model.points[point])[:, 2]
-    kept = (depth > 0) & (position >= 0).all(axis=1) & (position <= 1).all(axis=1)
+    kept = (depth > 0) & (position >= 0).all(axis=1) & (position <= 1).all(axis=1)  # NaN, beyond the lens, is not
     return point[kept], position[kept], depth[kept]
 
 

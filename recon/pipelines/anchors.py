@@ -15,6 +15,7 @@ from recon.io.store import ShotSpan
 from recon.models import MetricNetwork
 from recon.pipelines.depth import DepthMaps
 from recon.pipelines.metres import CameraOf, disparity_of
+from recon.pipelines.straight import StraightDepth
 from recon.pipelines.units import MapScale
 from recon.settings import AnchorSettings
 from recon.stages.anchors import TOLERANCE, from_depth_map, from_sparse
@@ -58,6 +59,8 @@ class GivenDepths:
     first_alone: bool
     """Whether only the first map of each shot counts."""
     origin: str
+    straight: StraightDepth
+    """What becomes of a map where the distortion is taken out of the pictures."""
     units: Units = "metres"
     consistent: bool = True
     unit_sigma: float = 0.0
@@ -72,7 +75,7 @@ class GivenDepths:
         estimates, numbered = tee(found)
         depths = self.folder.maps(number for _estimate, number in numbered)
         for (estimate, _number), depth in zip(estimates, depths, strict=True):
-            yield _beside(estimate, maps.quantity, depth)
+            yield _beside(estimate, maps.quantity, self.straight(estimate.time, depth))
 
     def tell_unused(self, pictures: int, start: float, end: float, frames: int) -> None:
         """Warn where maps between the first and the last frame have found no frame, and frames no map."""

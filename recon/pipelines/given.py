@@ -21,6 +21,7 @@ from recon.io.video import open_source
 from recon.pipelines.anchors import Eye, GivenDepths, GivenFirstDepth, SlamMap
 from recon.pipelines.depth import DepthMaps, SettingsOfDepth, times_of
 from recon.pipelines.metres import Anchor, CameraOf
+from recon.pipelines.straight import depth_in, positions_in
 from recon.pipelines.units import PICTURES, MapScale, scale_from_depth, scale_from_depths, scale_from_distance
 from recon.settings import AnchorSettings, CameraSettings, SamplingSettings
 from recon.stages.anchors import TOLERANCE
@@ -82,8 +83,12 @@ def _kinds() -> tuple[_Kind, ...]:
     )
 
 
-def _first(source: Source, settings: SettingsOfLengths, path: Path) -> Anchor:  # noqa: ARG001 - like the others
-    return GivenFirstDepth(_known_depth(path, settings), f"first-frame depth {path.name}")
+def _first(source: Source, settings: SettingsOfLengths, path: Path) -> Anchor:
+    return GivenFirstDepth(_first_depth(source, settings, path), f"first-frame depth {path.name}")
+
+
+def _first_depth(source: Source, settings: SettingsOfLengths, path: Path) -> DepthMap:
+    return depth_in(source)(settings.sampling.start, _known_depth(path, settings))
 
 
 def _known_depth(path: Path, settings: SettingsOfLengths) -> DepthMap:
@@ -98,7 +103,7 @@ def _depths(source: Source, settings: SettingsOfLengths, path: Path) -> Anchor:
     times, numbers = _timed(folder, source, settings)
     first_alone = settings.anchor.anchor == "first"
     which = "first one of the shot" if first_alone else f"{len(times)} frames"
-    return GivenDepths(folder, times, numbers, first_alone, f"metric depth {path.name}, {which}")
+    return GivenDepths(folder, times, numbers, first_alone, f"metric depth {path.name}, {which}", depth_in(source))
 
 
 def slam_map(source: Source, settings: SettingsOfLengths, path: Path) -> SlamMap:
@@ -110,7 +115,12 @@ def slam_map(source: Source, settings: SettingsOfLengths, path: Path) -> SlamMap
     camera = settings.camera
     told = f"sparse points of {path}"
     if not is_points_file(path):
-        points = read_sparse(path, times_by_name=source.times_by_name, rate=camera.trajectory_rate)
+        points = read_sparse(
+            path,
+            times_by_name=source.times_by_name,
+            rate=camera.trajectory_rate,
+            straight=positions_in(source),
+        )
         return SlamMap(
             lambda _times, _camera: points, np.unique(points.times), units_of(path, camera), told, bare=False
         )
@@ -187,7 +197,7 @@ Scaling = Callable[[DepthMaps, Eye, CameraOf], MapScale]
 """Finds the length of a map's unit, once depth is there."""
 
 
-def scaling(slam: SlamMap, settings: SettingsOfLengths) -> Scaling:
+def scaling(source: Source, slam: SlamMap, settings: SettingsOfLengths) -> Scaling:
     """How the length of a map's unit is found (--scale-from); what is given for it is read now.
 
     Raises:
@@ -200,7 +210,7 @@ def scaling(slam: SlamMap, settings: SettingsOfLengths) -> Scaling:
         scale = scale_from_distance(anchor.sparse, anchor.known_distance)
         return lambda _maps, _eye, _camera: scale
     if anchor.scale_from == "first-frame-depth" and anchor.first_frame_depth is not None:
-        depth = _known_depth(anchor.first_frame_depth, settings)
+        depth = _first_depth(source, settings, anchor.first_frame_depth)
         return partial(_scale_from_first, slam, depth, f"first-frame depth {anchor.first_frame_depth.name}")
     return partial(_scale_from_network, slam)
 
