@@ -18,10 +18,11 @@ from recon.io.store import ShotSpan, StoredDepth
 from recon.io.video import VideoWriter, open_source
 from recon.pipelines.anchors import SlamMap
 from recon.pipelines.cloud import UNIT_NAMES
-from recon.pipelines.depth import DepthMaps, MapsOf, Observer, depth_maps, told_origin
+from recon.pipelines.depth import DepthMaps, MapsOf, Observer, told_origin
 from recon.pipelines.metres import Gauge, disparity_of, probes
 from recon.pipelines.report import depth_report
 from recon.pipelines.run import measured, read_given
+from recon.pipelines.straight import straight_depth_maps, straightened
 from recon.settings import AnchorSettings, DepthMapSettings, DepthRunSettings
 from recon.stages.camera import Camera
 from recon.types import DepthEstimate, DepthMap, Quantity, Units
@@ -152,10 +153,10 @@ def depth_run(video: Path, output: Path, settings: DepthRunSettings, observer: O
     Raises:
         ReconError: anything about the input or the options that cannot work, in one line.
     """
-    source = open_source(video, settings.sampling)
+    source = straightened(open_source(video, settings.sampling), settings)
     metric = asks_for_lengths(settings.anchor)
     known = read_given(source, settings) if metric else None  # before hours of work, not after
-    with depth_maps(source, output, settings, observer) as (maps, origin):
+    with straight_depth_maps(source, output, settings, observer) as (maps, origin):
         if known is None:
             yield DepthRun(source, maps, origin)
             return

@@ -34,9 +34,10 @@ from recon.pipelines.cloud import (
     point_clouds,
     still,
 )
-from recon.pipelines.depth import DepthMaps, Observer, depth_maps, times_of, told_origin
+from recon.pipelines.depth import DepthMaps, Observer, times_of, told_origin
 from recon.pipelines.given import Scaling, SettingsOfLengths, given_anchor, scaling, slam_map, units_of
 from recon.pipelines.metres import Anchor, Gauge, gauges, probes
+from recon.pipelines.straight import straight_camera, straight_depth_maps, straightened
 from recon.pipelines.units import MapScale, scaled_trajectory
 from recon.settings import CameraSettings, PointcloudSettings
 from recon.stages.camera import Camera, first_known, from_fov, given
@@ -202,7 +203,7 @@ def read_given(source: Source, settings: SettingsOfLengths) -> Given:
     if settings.anchor.scale_from == "none" or path is None:
         return Given(camera, anchor, None)
     slam = anchor if isinstance(anchor, SlamMap) else slam_map(source, settings, path)
-    return Given(camera, anchor, scaling(slam, settings))
+    return Given(camera, anchor, scaling(source, slam, settings))
 
 
 def measured(
@@ -245,11 +246,11 @@ def reconstruction(
     Raises:
         ReconError: anything about the input or the options that cannot work, in one line.
     """
-    source = open_source(video, settings.sampling)
+    source = straightened(open_source(video, settings.sampling), settings)
     poses = find_poses(source, settings.camera)
     known = read_given(source, settings)
     _require_one_unit(poses, known)
-    with depth_maps(source, output, settings, observer) as (maps, depth_origin):
+    with straight_depth_maps(source, output, settings, observer) as (maps, depth_origin):
         found = measured(source, maps, known, settings, observer)
         camera, poses = found.camera(), poses.in_metres(found.scale)
         plans = _plans(found.maps, found.gauges, camera, poses, settings)
@@ -290,7 +291,8 @@ def given_camera(source: Source, settings: SettingsOfLengths) -> Camera | None:
     """The camera, where somebody says it: a calibration file, --fov, the SfM model, or the video's own focal length."""
     size = source.info.width, source.info.height
     return (
-        _calibrated(settings.camera.intrinsics, *size)
+        straight_camera(source)
+        or _calibrated(settings.camera.intrinsics, *size)
         or from_fov(settings.camera.fov, "--fov", *size)
         or _calibrated_by_slam(settings, *size)
         or from_fov(source.info.fov_x, "focal length in the file", *size)
