@@ -104,15 +104,26 @@ class CameraSettings(Section):
     maps of a video's frames."""
     slam_units: Literal["auto", "metres", "arbitrary"] = "auto"
     """Units of --trajectory and --sparse; auto: TUM, KITTI and pose files are metres, SfM models are arbitrary."""
+    poses: Literal["auto", "track", "still"] = "auto"
+    """Where camera poses come from: --trajectory, where it is given; else track (from the pictures and their depth) or
+    still (the camera does not move); auto tracks."""
     static: bool = False
-    """The camera does not move."""
+    """The camera does not move: --poses still."""
+
+    @property
+    def still(self) -> bool:
+        """Whether the camera is said not to move."""
+        return self.static or self.poses == "still"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.fov is not None and self.intrinsics is not None:
             raise ValueError("--fov and --intrinsics say the same thing: give one of them")
-        if self.static and self.trajectory is not None:
-            raise ValueError("--static and --trajectory contradict each other: give one of them")
+        told = "--static" if self.static else f"--poses {self.poses}"
+        if self.trajectory is not None and told != "--poses auto":
+            raise ValueError(f"{told} and --trajectory contradict each other: give one of them")
+        if self.static and self.poses not in {"auto", "still"}:
+            raise ValueError(f"--static and --poses {self.poses} contradict each other: give one of them")
         return self
 
 
@@ -174,11 +185,18 @@ class CleanSettings(Section):
     """Farthest depth that is kept, metres (or the run's units); automatic where not given."""
     edge: float = Field(default=0.04, gt=0)
     """Relative jump of depth between neighbouring pixels that counts as an edge: both sides are left out."""
+    mask: Path | None = None
+    """Masks, one for each frame (a folder or a video): black is left out, of the poses too (what moves, say). They go
+    by the pictures' names, by time, or by order."""
+    mask_invert: bool = False
+    """White is left out by --mask, and black is kept."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.max_depth is not None and self.max_depth <= self.min_depth:
             raise ValueError(f"--max-depth ({self.max_depth:g}) must be beyond --min-depth ({self.min_depth:g})")
+        if self.mask_invert and self.mask is None:
+            raise ValueError("--mask-invert is for --mask: give it")
         return self
 
 
@@ -207,6 +225,17 @@ class DepthMapSettings(Section):
     """Size of the maps: the pictures' own, or the network's (smaller files, no interpolation)."""
     preview: bool = True
     """Also write a colour preview, DEPTH.preview.mp4."""
+
+
+class PoseFileSettings(Section):
+    """What `recon poses` writes."""
+
+    format: Literal["auto", "tum", "kitti", "transforms", "colmap", "colmap-text"] = "auto"
+    """tum (seconds, position, quaternion), kitti (3x4 matrices, and their times beside them), transforms (nerfstudio's
+    and instant-ngp's transforms.json), colmap or colmap-text (a folder with sparse/0: cameras, pictures, points and
+    tracks); auto goes by the ending of the output."""
+    pictures: bool = False
+    """Also write the pictures that transforms and colmap name, into images/: splats and NeRFs can begin at once."""
 
 
 class EvaluationSettings(Section):
@@ -264,6 +293,19 @@ class PointcloudSettings(Section):
     anchor: AnchorSettings = AnchorSettings()
     clean: CleanSettings = CleanSettings()
     fuse: FuseSettings = FuseSettings()
+    store: StoreSettings = StoreSettings()
+
+
+class PosesSettings(Section):
+    """All settings of `recon poses`."""
+
+    sampling: SamplingSettings = SamplingSettings()
+    depth: DepthSettings = DepthSettings()
+    shots: ShotSettings = ShotSettings()
+    camera: CameraSettings = CameraSettings()
+    anchor: AnchorSettings = AnchorSettings()
+    clean: CleanSettings = CleanSettings()
+    poses: PoseFileSettings = PoseFileSettings()
     store: StoreSettings = StoreSettings()
 
 

@@ -14,6 +14,7 @@ from recon_cli.eval import evaluate
 from recon_cli.models import models
 from recon_cli.options import explain
 from recon_cli.pointcloud import pointcloud
+from recon_cli.poses import poses
 
 BAD_OPTIONS, INTERRUPTED = 2, 130
 
@@ -26,6 +27,7 @@ app = App(
 )
 app.command(pointcloud)
 app.command(depth)
+app.command(poses)
 app.command(evaluate, name="eval")
 app.command(models)
 

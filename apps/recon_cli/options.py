@@ -18,7 +18,7 @@ PROVENANCE = "provenance"
 
 
 GROUPS = (
-    *("Sampling", "Depth", "Shots", "Camera", "Metres", "Cleaning", "Fusion", "Maps"),
+    *("Sampling", "Depth", "Shots", "Camera", "Metres", "Cleaning", "Fusion", "Maps", "Poses"),
     *("Evaluation", "Depth store", "General"),
 )
 """In the order of a run."""

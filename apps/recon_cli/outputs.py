@@ -1,7 +1,9 @@
 """Where results go: nothing of the user's is overwritten, and what made a result stands beside it."""
 
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -16,7 +18,8 @@ from recon_cli.options import PROVENANCE
 
 _OURS = re.compile(r"depth\.json|depth\.mkv|depth_\d+\.(npz|png|exr)")
 
-
+_OUR_PICTURE = re.compile(r"frame_\d{6,}\.jpg")
+_OUR_MODEL = re.compile(r"images/frame_\d{6,}\.jpg|sparse/\d+/(cameras|images|points3D)\.(bin|txt)")
 _REPORT_BEGINS = re.compile(rb'^\s*\{\s*"format": "recon report"|<meta name="generator" content="recon">')
 _HEADER = 1000
 """Bytes within which a file says that recon wrote it."""
@@ -26,12 +29,14 @@ REPORT = "report.json"
 _REPORT_FILES = {REPORT, "report.md", "comparison.md", "frames.csv", "index.html", "clips", "depth"}
 
 
-RESULT_SUFFIXES = (".ply", ".npz", ".npy", ".png", ".exr", ".mkv", ".mp4")
+RESULT_SUFFIXES = (".ply", ".npz", ".npy", ".png", ".exr", ".mkv", ".mp4", ".tum", ".kitti", ".json", ".txt")
 """Endings that nobody gives to a folder."""
 
 
-def claimed_file(output: Path, suffix: str, source: Path, *, overwrite: bool) -> Path:
+def claimed_file(output: Path, suffix: str, source: Path, *, overwrite: bool, beside: Sequence[Path] = ()) -> Path:
     """The file to write, checked before hours of work: its ending, its folder, and what is there already.
+
+    ``beside`` are files that are written with it.
 
     Raises:
         OptionError: a wrong ending, or something that recon did not make is in the way.
@@ -40,7 +45,8 @@ def claimed_file(output: Path, suffix: str, source: Path, *, overwrite: bool) ->
         raise OptionError(f"{output}: must end in {suffix}")
     if output.is_dir():
         raise OptionError(f"{output}: is a folder; name a file")
-    _require_free([output, record_of(output)], source, overwrite=overwrite, ours=_is_record(record_of(output)))
+    ours = _is_record(record_of(output))
+    _require_free([output, record_of(output), *beside], source, overwrite=overwrite, ours=ours)
     _require_free_reports(output, source, overwrite=overwrite)
     return _in_folder(output)
 
@@ -59,6 +65,33 @@ def claimed_folder(output: Path, source: Path, *, overwrite: bool) -> Path:
     _require_free(beside, source, overwrite=overwrite, ours=_is_record(record_of(output)))
     _require_free_reports(output, source, overwrite=overwrite)
     return _in_folder(output)
+
+
+def claimed_model(output: Path, source: Path, *, overwrite: bool) -> Path:
+    """The folder of a COLMAP model, checked before hours of work. One that holds anything else is never replaced.
+
+    Raises:
+        OptionError: a wrong name, or something that recon did not make is in the way.
+    """
+    if output.suffix.lower() in RESULT_SUFFIXES:
+        raise OptionError(f"{output}: is to be a folder, without an ending")
+    ours = _is_record(record_of(output))
+    if output.exists() and not (_holds_model_alone(output) and (ours or overwrite or not any(output.iterdir()))):
+        raise OptionError(f"{output}: holds something else than a COLMAP model of recon; name another folder")
+    _require_free([record_of(output)], source, overwrite=overwrite, ours=ours)
+    _require_free_reports(output, source, overwrite=overwrite)
+    return _in_folder(output)
+
+
+def claimed_pictures(folder: Path) -> Path:
+    """The folder of extracted pictures, checked before hours of work. One that holds anything else is never replaced.
+
+    Raises:
+        OptionError: something that recon did not make is in the way.
+    """
+    if folder.exists() and not _holds_pictures_alone(folder):
+        raise OptionError(f"{folder}: holds something else than pictures of recon; name another output")
+    return folder
 
 
 def claimed_report(output: Path, *, overwrite: bool) -> Path:
@@ -91,6 +124,15 @@ def preview_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.preview.mp4")
 
 
+def replaced(folder: Path, by: Path) -> None:
+    """Put what was written in its place; a folder of pictures that was there before goes."""
+    for part in sorted(by.iterdir()):
+        name = folder / part.name
+        if part.is_dir() and name.exists():
+            shutil.rmtree(name)
+        part.replace(name)
+
+
 def record_of(output: Path) -> Path:
     """Where the settings of a result stand."""
     return output.with_name(f"{output.name}.yaml")
@@ -101,11 +143,19 @@ def reports_of(output: Path) -> tuple[Path, Path]:
     return output.with_name(f"{output.name}.report.json"), output.with_name(f"{output.name}.report.html")
 
 
-def earlier_clouds(output: Path) -> set[Path]:
-    """The clouds that an earlier run wrote for the same output."""
-    names = _provenance(record_of(output)).get("clouds") or ()
-    ours = re.compile(rf"{re.escape(output.stem)}(\.\d+)?\.ply")  # whatever the file says, no other name is touched
+def earlier_results(output: Path, key: str) -> set[Path]:
+    """The files that an earlier run wrote for the same output, as its settings name them under ``key``."""
+    names = _provenance(record_of(output)).get(key) or ()
+    # whatever the file says, no other name is touched
+    ours = re.compile(rf"{re.escape(output.stem)}(\.\d+)?({re.escape(output.suffix)}|\.times\.txt|\.ply)")
     return {output.with_name(name) for name in map(str, names) if ours.fullmatch(name)}
+
+
+def numbered(output: Path, ours: set[Path]) -> Iterator[Path]:
+    """room.ply, room.2.ply, room.3.ply ...; none that belongs to somebody else."""
+    yield output
+    further = (output.with_name(f"{output.stem}.{number}{output.suffix}") for number in count(2))
+    yield from (name for name in further if name in ours or not name.exists())
 
 
 def _require_free(paths: Sequence[Path], source: Path, *, overwrite: bool, ours: bool) -> None:
@@ -161,6 +211,17 @@ def _holds_maps_alone(folder: Path) -> bool:
         return False
     names = [path.name for path in folder.iterdir()]
     return not names or ("depth.json" in names and all(_OURS.fullmatch(name) for name in names))
+
+
+def _holds_model_alone(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    parts = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return all(_OUR_MODEL.fullmatch(part) for part in parts)
+
+
+def _holds_pictures_alone(folder: Path) -> bool:
+    return folder.is_dir() and all(_OUR_PICTURE.fullmatch(path.name) for path in folder.iterdir())
 
 
 def record(output: Path, settings: Section, provenance: Mapping[str, object]) -> Path:

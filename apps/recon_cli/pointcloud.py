@@ -1,7 +1,5 @@
 """`recon pointcloud`: one coloured point cloud from one video."""
 
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +18,7 @@ from recon.settings import (
 )
 from recon_cli.console import terminal
 from recon_cli.options import General, flat, merged
-from recon_cli.outputs import claimed_file, earlier_clouds, record, reports_of
+from recon_cli.outputs import claimed_file, earlier_results, numbered, record, reports_of
 
 if TYPE_CHECKING:
     from recon.pipelines import Reconstruction, SegmentSummary
@@ -59,13 +57,16 @@ def pointcloud(
         from recon.pipelines.report import rows, run_report, write_report
 
         with reconstruction(video, output, settings, screen) as run:
+            run.require_placed()
             clouds = _write(run, output)
             told = [(path.name, note.sentence) for path, note in clouds]
-            report = run_report(run, [note for _path, note in clouds], told)
+            report = run_report(run, told)
             write_report(report, *reports_of(output))
-        beside = record(output, settings, run.provenance | {"clouds": {path.name: note.facts for path, note in clouds}})
+        facts: dict[str, object] = {"cameras": [found.facts for found in run.found]}
+        facts |= {"clouds": {path.name: note.facts for path, note in clouds}}
+        beside = record(output, settings, run.provenance | facts)
         files = [("report", reports_of(output)[1].name), ("settings", beside.name)]
-        screen.table(str(output), [*run.summary, *rows(report), *told, *files])
+        screen.table(str(output), [*run.summary, *run.cameras, *rows(report), *told, *files])
 
 
 def _write(run: "Reconstruction", output: Path) -> list[tuple[Path, "SegmentSummary"]]:
@@ -78,19 +79,11 @@ def _write(run: "Reconstruction", output: Path) -> list[tuple[Path, "SegmentSumm
         for number, segment in enumerate(run.clouds()):
             parts.append((folder / str(number), segment.summary))
             write_ply(parts[-1][0], segment.cloud, run.comments(segment.summary))
-        run.require_placed([summary for _part, summary in parts])
         parts.sort(key=lambda part: part[1].frames, reverse=True)
-        earlier = earlier_clouds(output)
-        clouds = [(name, summary) for name, (_part, summary) in zip(_names(output, earlier), parts, strict=False)]
+        earlier = earlier_results(output, "clouds")
+        clouds = [(name, summary) for name, (_part, summary) in zip(numbered(output, earlier), parts, strict=False)]
         for (name, _summary), (part, _same) in zip(clouds, parts, strict=True):
             part.replace(name)
     for stale in earlier - {name for name, _summary in clouds}:
         stale.unlink(missing_ok=True)
     return clouds
-
-
-def _names(output: Path, ours: set[Path]) -> Iterator[Path]:
-    """room.ply, room.2.ply, room.3.ply ...; none that belongs to somebody else."""
-    yield output
-    further = (output.with_name(f"{output.stem}.{number}.ply") for number in count(2))
-    yield from (name for name in further if name in ours or not name.exists())

@@ -59,6 +59,9 @@ SEAM_RATIO: Final = 3.0
 FOV_SPREAD: Final = 0.05
 """Median absolute deviation of the measured field of view, as a part of it: widths are as uncertain."""
 
+UNPLACED: Final = 0.1
+"""Share of the frames without a pose, above which a run is doubtful. A blurred moment is no harm, seconds are."""
+
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
@@ -208,6 +211,27 @@ class CameraReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PathReport:
+    """Where the camera was in frames that share a world."""
+
+    start: float
+    """Time of the first of them, seconds."""
+    end: float
+    """Time of the last of them, seconds."""
+    frames: int
+    """Frames with a pose."""
+    key_frames: int
+    """Frames whose landmarks were remembered; 0 where nothing was estimated."""
+    motion: Literal["free", "turning", "still"]
+    moved: float
+    """Length of the way, in the units of the shot."""
+    turned: float
+    """Degrees."""
+    told: str
+    """All of it, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """A run, as it reports of itself."""
 
@@ -226,6 +250,8 @@ class RunReport:
     camera: CameraReport | None
     """None where depth alone was written that does not depend on the camera."""
     shots: tuple[ShotReport, ...]
+    paths: tuple[PathReport, ...] = ()
+    """One for each world."""
     results: tuple[tuple[str, str], ...] = field(default=())
     """Name of each file, and what it holds."""
 
@@ -254,7 +280,7 @@ def findings_of(report: RunReport) -> list[Finding]:
         if shot.used
         for each in shot_findings(shot)
     )
-    found = [*of_shots, *_left_out(report.shots), *camera_findings(report.camera)]
+    found = [*of_shots, *_left_out(report.shots), *camera_findings(report.camera), *_unplaced(report)]
     return sorted(found, key=lambda each: each.trust == "doubtful")
 
 
@@ -264,6 +290,13 @@ def _left_out(shots: Sequence[ShotReport]) -> Iterator[Finding]:
         shots_told = "shot" if len(left_out) == 1 else f"{len(left_out)} shots, the first of them"
         told = f"{sum(shot.frames for shot in left_out)} of {frames} frames are left out ({shots_told} at"
         yield Finding("doubtful", f"{told} {left_out[0].start:.2f} s): {left_out[0].origin}")
+
+
+def _unplaced(report: RunReport) -> Iterator[Finding]:
+    """Frames that have depth and no pose: what the camera saw meanwhile is missing."""
+    if report.without_pose > UNPLACED * report.frames:
+        told = f"{report.without_pose} of {report.frames} frames have no pose and are left out"
+        yield Finding("doubtful", f"{told}: the camera was lost, or --trajectory does not cover them")
 
 
 def camera_findings(camera: CameraReport | None) -> list[Finding]:

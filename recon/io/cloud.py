@@ -11,7 +11,8 @@ from jaxtyping import UInt8
 
 from recon.errors import FormatError
 from recon.files import whole_file
-from recon.types import PointCloud
+from recon.geometry import rigid
+from recon.types import PointCloud, RigidTransform
 
 Up = Literal["z", "y", "camera"]
 """Which axis of a file points up: +z (Blender, CAD, surveying), +y (glTF, Unity), or none of them (as it is)."""
@@ -60,6 +61,11 @@ def to_axes(cloud: PointCloud, up: Up) -> PointCloud:
         return cloud
     turn = np.array(_TO_AXES[up], np.float32)
     return PointCloud(cloud.points @ turn.T, cloud.colors, cloud.normals @ turn.T)
+
+
+def file_from_world(up: Up) -> RigidTransform:
+    """What `to_axes` does, for poses and other points of the same world."""
+    return rigid(np.array(_TO_AXES[up], np.float64), np.zeros(3))
 
 
 def axes_comment(up: Up) -> str:

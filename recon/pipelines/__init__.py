@@ -17,5 +17,7 @@ from recon.pipelines.maps import DepthRun as DepthRun
 from recon.pipelines.maps import depth_run as depth_run
 from recon.pipelines.maps import write_maps as write_maps
 from recon.pipelines.maps import write_preview as write_preview
+from recon.pipelines.poses import Found as Found
 from recon.pipelines.run import Reconstruction as Reconstruction
+from recon.pipelines.run import pose_run as pose_run
 from recon.pipelines.run import reconstruction as reconstruction

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import groupby
 
 import numpy as np
@@ -12,34 +12,28 @@ from recon.errors import ReconError
 from recon.io.source import Source
 from recon.io.store import ShotSpan
 from recon.pipelines.depth import AHEAD, DepthMaps, MapsOf, Observer
+from recon.pipelines.masks import Kept, masked
 from recon.pipelines.metres import Gauge, disparity_of, probes
+from recon.pipelines.units import SHORT_UNITS
 from recon.stages.align import to_depth
 from recon.stages.camera import Camera
 from recon.stages.clean import clean, depth_limit
 from recon.stages.fuse import auto_voxel, fuse
 from recon.stages.letterbox import Content
 from recon.stages.pair import paired
-from recon.stages.pose import estimate, posed
+from recon.stages.pose import Place, posed
 from recon.streams import prefetched
 from recon.types import (
     DepthEstimate,
     DepthFrame,
     DepthMap,
     DisparityFrame,
-    Intrinsics,
     PointCloud,
     PosedFrame,
-    RigidTransform,
     Units,
 )
 
 logger = logging.getLogger(__name__)
-
-Shots = Callable[[], Iterator[tuple[int, Iterator[DepthFrame]]]]
-"""Goes through the frames of each shot, from the first one on each time; gives the number of the shot as well."""
-Poser = Callable[[Iterable[DepthFrame], int], Iterator[PosedFrame]]
-"""Gives the frames of shot number n their poses; leaves out what has none. Segments of two shots never share a number
-unless they share a world."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +89,6 @@ class SegmentSummary:
         return f"{self.points:,} points from {span} ({time}), voxel {self.voxel:.3g}{SHORT_UNITS[self.units]}"
 
 
-UNIT_NAMES: dict[Units, str] = {"metres": "m", "slam": "SLAM units", "relative": "relative units (not metres)"}
-"""What a person reads."""
-SHORT_UNITS: dict[Units, str] = {"metres": " m", "slam": " SLAM units", "relative": ""}
-
-
 @dataclass(frozen=True, slots=True)
 class SegmentCloud:
     """One cloud: all frames that share a world."""
@@ -134,74 +123,40 @@ def plan_shot(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, camera: Camera, lim
     return ShotPlan(gauge, limits.near, far, voxel, median)
 
 
-def still(intrinsics: Intrinsics, _shots: Shots) -> Poser:
-    """A camera that does not move: each shot is a world of its own, seen from its origin."""
-
-    def pose(frames: Iterable[DepthFrame], shot: int) -> Iterator[PosedFrame]:
-        return (replace(frame, segment=shot) for frame in posed(frames, intrinsics, lambda _time: np.eye(4)))
-
-    return pose
-
-
-def along(intrinsics: Intrinsics, _shots: Shots, pose_at: Callable[[float], RigidTransform | None]) -> Poser:
-    """Poses that are known: all shots share the world of the trajectory."""
-    return lambda frames, _shot: posed(frames, intrinsics, pose_at)
-
-
-def estimated(intrinsics: Intrinsics, shots: Shots) -> Poser:
-    """Poses from the pictures and their depth, found before anything is fused; segments count on through all shots."""
-    segments = [segment for _shot, frames in shots() for segment in estimate(frames, intrinsics)]
-    trajectories = [segment.trajectory for segment in segments]
-    found = {
-        time: (number, pose)
-        for number, trajectory in enumerate(trajectories)
-        for time, pose in zip(trajectory.times.tolist(), trajectory.world_from_camera, strict=True)
-    }
-
-    def pose(frames: Iterable[DepthFrame], _shot: int) -> Iterator[PosedFrame]:
-        placed = posed(frames, intrinsics, lambda time: found[time][1] if time in found else None)
-        return (replace(frame, segment=found[frame.frame.time][0]) for frame in placed)
-
-    return pose
-
-
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that fusion needs."""
+    """Everything that fusion needs but poses."""
 
     source: Source
     maps: DepthMaps
     plans: Sequence[ShotPlan | None]
     """One for each shot; None leaves the shot out."""
-    poser_of: Callable[[Shots], Poser]
-    """Poses may take a pass of their own through all shots."""
     edge: float
     """Relative jump of depth between neighbouring pixels that counts as an edge."""
+    kept: Callable[[], Iterable[Kept]] | None
+    """Gives the mask of each frame, from the first one on each time; None where there are none."""
+
+    def shots(self, observer: Observer, told: str) -> Generator[tuple[int, ShotPlan, Iterator[DepthFrame]], None, None]:
+        """The frames of each shot that has a place in the world, with clean depth in its units."""
+        quantity = self.maps.quantity
+        with closing(prefetched(self.source.frames(), AHEAD)) as decoded:
+            pairs = paired(observer.watch(decoded, told, self.maps.frame_count), self.maps.estimates())
+            if self.kept is not None:
+                pairs = masked(pairs, self.kept())
+            for shot, members in groupby(pairs, key=lambda pair: pair[0].shot):
+                if (plan := self.plans[shot]) is None:
+                    continue
+                frames = (DisparityFrame(pair.frame, disparity_of(found.values, quantity)) for pair, found in members)
+                depth = to_depth(frames, plan.gauge.curve.at)
+                yield shot, plan, clean(depth, edge=self.edge, near=plan.near, far=plan.far)
 
 
-def point_clouds(scene: Scene, observer: Observer) -> Iterator[SegmentCloud]:
+def point_clouds(scene: Scene, place_at: Callable[[float], Place | None], observer: Observer) -> Iterator[SegmentCloud]:
     """One cloud for each run of frames that share a world, as soon as it is complete."""
-    poser = scene.poser_of(lambda: ((shot, frames) for shot, _plan, frames in _shots(scene, observer, "poses")))
-    shots = _shots(scene, observer, "fusing")
-    with closing(shots):
-        members = ((plan, frame) for shot, plan, frames in shots for frame in poser(frames, shot))
+    with closing(scene.shots(observer, "fusing")) as shots:
+        members = ((plan, frame) for _shot, plan, frames in shots for frame in posed(frames, place_at))
         for _segment, together in groupby(members, key=lambda member: member[1].segment):
             yield _fused(together)
-
-
-def _shots(
-    scene: Scene, observer: Observer, told: str
-) -> Generator[tuple[int, ShotPlan, Iterator[DepthFrame]], None, None]:
-    """The frames of each shot that has a place in the world, with clean depth in its units."""
-    quantity = scene.maps.quantity
-    with closing(prefetched(scene.source.frames(), AHEAD)) as decoded:
-        pairs = paired(observer.watch(decoded, told, scene.maps.frame_count), scene.maps.estimates())
-        for shot, members in groupby(pairs, key=lambda pair: pair[0].shot):
-            if (plan := scene.plans[shot]) is None:
-                continue
-            frames = (DisparityFrame(pair.frame, disparity_of(found.values, quantity)) for pair, found in members)
-            depth = to_depth(frames, plan.gauge.curve.at)
-            yield shot, plan, clean(depth, edge=scene.edge, near=plan.near, far=plan.far)
 
 
 def _fused(members: Iterator[tuple[ShotPlan, PosedFrame]]) -> SegmentCloud:

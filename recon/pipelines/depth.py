@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+import numpy as np
 
 from recon.errors import OptionError
 from recon.io.depth import DepthFolder
@@ -68,6 +71,9 @@ class DepthMaps(Protocol):
     def shots(self) -> Sequence[ShotSpan]:
         """The runs of frames between two cuts."""
 
+    def time_of(self, index: int) -> float:
+        """Time of a frame, seconds."""
+
     def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
         """The maps in order, from frame ``start`` on, lazily."""
 
@@ -99,6 +105,10 @@ class MapsOf(ABC):
     def shots(self) -> Sequence[ShotSpan]:
         """Those of the others."""
         return self.maps.shots
+
+    def time_of(self, index: int) -> float:
+        """That of the others."""
+        return self.maps.time_of(index)
 
     def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
         """The maps in order, from frame ``start`` on, lazily."""
@@ -144,8 +154,8 @@ def depth_maps(
     if depth.depth is not None:
         folder = DepthFolder(depth.depth, scale=depth.depth_scale, quantity=depth.depth_kind)
         _require_metres(folder)
-        every_time = partial(_every_time, source, settings.sampling.picture_rate)
-        yield matched_maps(source, folder, cut_threshold, observer, every_time), {"maps": str(depth.depth)}
+        every = partial(every_time, source, settings.sampling.picture_rate)
+        yield matched_maps(source, folder, cut_threshold, observer, every), {"maps": str(depth.depth)}
         return
     from recon.models.choose import choose_network  # noqa: PLC0415 - torch, only where a network is wanted
 
@@ -251,32 +261,64 @@ def in_shots(frames: Iterable[Frame], cut_threshold: float | None) -> Iterator[S
 
 
 @dataclass(frozen=True, slots=True)
-class MatchedMaps:
-    """Maps made elsewhere, each beside the frame that it belongs to."""
+class Timeline:
+    """Frames of whose depth nothing is known."""
 
-    folder: DepthFolder
     times: Sequence[float]
     """Of every frame, seconds."""
-    numbers: Sequence[int]
-    """Of every frame's map in the folder."""
     shots: Sequence[ShotSpan]
 
     @property
     def quantity(self) -> Quantity:
-        """What the maps hold."""
-        return self.folder.quantity
+        """What the maps would hold."""
+        return "depth"
 
     @property
     def frame_count(self) -> int:
         """How many frames there are."""
         return len(self.times)
 
+    def time_of(self, index: int) -> float:
+        """Time of a frame, seconds."""
+        return self.times[index]
+
+    def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
+        """Maps of one pixel that know nothing."""
+        values = np.full((1, 1), np.nan, np.float32)
+        return (DepthEstimate(index, self.times[index], shot, values) for index, shot in self.numbered(start))
+
+    def numbered(self, start: int = 0) -> Iterator[tuple[int, int]]:
+        """The number of each frame and that of its shot, in order."""
+        shots = (span.shot for span in self.shots for _ in range(span.count))
+        return islice(enumerate(shots), start, None)
+
+
+def timeline(source: Source, cut_threshold: float | None, observer: Observer) -> Timeline:
+    """Look through the frames once, for cuts and times."""
+    with closing(prefetched(source.frames(), AHEAD)) as decoded:
+        frames = observer.watch(decoded, "looking", source.info.frame_count)
+        seen = [(each.frame.time, each.shot) for each in in_shots(frames, cut_threshold)]
+    return Timeline([time for time, _shot in seen], shot_spans(shot for _time, shot in seen))
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedMaps(Timeline):
+    """Maps made elsewhere, each beside the frame that it belongs to."""
+
+    folder: DepthFolder
+    numbers: Sequence[int]
+    """Of every frame's map in the folder."""
+
+    @property
+    def quantity(self) -> Quantity:
+        """What the maps hold."""
+        return self.folder.quantity
+
     def estimates(self, start: int = 0) -> Iterator[DepthEstimate]:
         """The maps in order, from frame ``start`` on, lazily."""
-        shots = [span.shot for span in self.shots for _ in range(span.count)]
         maps = self.folder.maps(self.numbers[start:])
-        for index, values in enumerate(maps, start):
-            yield DepthEstimate(index, self.times[index], shots[index], values)
+        for (index, shot), values in zip(self.numbered(start), maps, strict=True):
+            yield DepthEstimate(index, self.times[index], shot, values)
 
 
 def matched_maps(
@@ -293,20 +335,13 @@ def matched_maps(
     Raises:
         FormatError: a frame has no map.
     """
-    with closing(prefetched(source.frames(), AHEAD)) as decoded:
-        frames = observer.watch(decoded, "looking", source.info.frame_count)
-        timeline = [(each.frame.time, each.shot) for each in in_shots(frames, cut_threshold)]
-    times = [time for time, _shot in timeline]
-    return MatchedMaps(
-        folder,
-        times,
-        folder.match(times, source.times_by_name, every_time),
-        shot_spans(shot for _time, shot in timeline),
-    )
+    line = timeline(source, cut_threshold, observer)
+    numbers = folder.match(line.times, source.times_by_name, every_time)
+    return MatchedMaps(line.times, line.shots, folder, numbers)
 
 
-def _every_time(source: Source, picture_rate: float) -> list[float]:
-    """Times of all frames, whether they are used or not."""
+def every_time(source: Source, picture_rate: float) -> list[float]:
+    """Times of all frames of a source, whether they are used or not."""
     whole = open_source(source.info.path, SamplingSettings(picture_rate=picture_rate))
     with closing(whole.frames()) as frames:
         return [frame.time for frame in frames]

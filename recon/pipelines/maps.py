@@ -17,12 +17,12 @@ from recon.io.source import Source
 from recon.io.store import ShotSpan, StoredDepth
 from recon.io.video import VideoWriter, open_source
 from recon.pipelines.anchors import SlamMap
-from recon.pipelines.cloud import UNIT_NAMES
 from recon.pipelines.depth import DepthMaps, MapsOf, Observer, told_origin
 from recon.pipelines.metres import Gauge, disparity_of, probes
 from recon.pipelines.report import depth_report
 from recon.pipelines.run import measured, read_given
 from recon.pipelines.straight import straight_depth_maps, straightened
+from recon.pipelines.units import UNIT_NAMES
 from recon.settings import AnchorSettings, DepthMapSettings, DepthRunSettings
 from recon.stages.camera import Camera
 from recon.types import DepthEstimate, DepthMap, Quantity, Units

@@ -18,6 +18,7 @@ from recon.evaluation.trust import (
     Basis,
     CameraReport,
     CurvePoint,
+    PathReport,
     PictureReport,
     RunReport,
     SeamReport,
@@ -29,10 +30,12 @@ from recon.evaluation.trust import (
 )
 from recon.files import whole_file
 from recon.io.store import ShotSpan
-from recon.pipelines.cloud import SHORT_UNITS, UNIT_NAMES, SegmentSummary, ShotPlan
+from recon.pipelines.cloud import ShotPlan
 from recon.pipelines.depth import TOGETHER, DepthMaps, times_of, told_origin
 from recon.pipelines.metres import Gauge, disparity_of
+from recon.pipelines.poses import Found
 from recon.pipelines.report_page import write_page
+from recon.pipelines.units import SHORT_UNITS, UNIT_NAMES
 from recon.smoothing import DriftFit, LineCurve
 from recon.stages.agreement import Agreement
 from recon.stages.camera import Camera
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
     from recon.pipelines.maps import DepthRun, Lengths
     from recon.pipelines.run import Reconstruction
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of the format of ``report.json``."""
 FORMAT: Final = "recon report"
 POINTS: Final = 500
@@ -62,14 +65,11 @@ T = TypeVar("T")
 # --- from a run to its report ------------------------------------------------------------------------------------
 
 
-def run_report(
-    run: "Reconstruction", clouds: Sequence[SegmentSummary], results: Sequence[tuple[str, str]] = ()
-) -> RunReport:
-    """What a run that has been fused says of itself; reads three maps for each window of the network.
+def run_report(run: "Reconstruction", results: Sequence[tuple[str, str]] = ()) -> RunReport:
+    """What a run says of itself; reads three maps for each window of the network.
 
     Args:
         run: the run.
-        clouds: what was fused.
         results: name of each file that was written, and what it holds.
     """
     info = run.source.info
@@ -84,7 +84,8 @@ def run_report(
         frames=run.maps.frame_count,
         depth=told_origin(run.depth_origin),
         poses=run.poses.origin,
-        without_pose=used - sum(cloud.frames for cloud in clouds),
+        without_pose=used - sum(len(found.frames) for found in run.found),
+        paths=tuple(_path(found) for found in run.found),
         camera=_camera(run.camera),
         shots=tuple(
             _left_out(run.maps, span, "the poses") if plan is None else _planned(run.maps, span, plan, **known)
@@ -115,6 +116,19 @@ def depth_report(run: "DepthRun", lengths: "Lengths", results: Sequence[tuple[st
             for span, gauge in spans
         ),
         results=tuple(results),
+    )
+
+
+def _path(found: Found) -> PathReport:
+    return PathReport(
+        start=found.start,
+        end=found.end,
+        frames=len(found.frames),
+        key_frames=len(found.key_frames),
+        motion=found.segment.motion,
+        moved=found.moved,
+        turned=found.turned,
+        told=found.sentence,
     )
 
 

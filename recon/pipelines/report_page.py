@@ -19,11 +19,12 @@ from recon.evaluation.trust import (
     shot_findings,
     worst,
 )
-from recon.pipelines.cloud import SHORT_UNITS, UNIT_NAMES
+from recon.pipelines.units import SHORT_UNITS, UNIT_NAMES
 
 _DRAWN: Final = 24
 """Shots whose curves are on the page; the most doubtful come first."""
 _CUTS_NAMED: Final = 20
+_PATHS_TOLD: Final = 20
 _VERDICTS: Final = {
     "yes": "Its lengths can be trusted.",
     "doubtful": "Its lengths are doubtful.",
@@ -111,6 +112,7 @@ def _facts(report: RunReport) -> list[tuple[str, str]]:
         ("units", ", ".join(units)),
         *([] if report.camera is None else [("field of view", _view(report.camera))]),
         *([] if report.poses is None else [("poses", report.poses), ("frames without pose", str(report.without_pose))]),
+        *(("camera", path.told) for path in report.paths[:_PATHS_TOLD]),
         ("cuts", f"{len(report.shots) - 1} ({cuts}{more})" if cuts else "none"),
         *report.results,
     ]

@@ -6,46 +6,47 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Protocol
 
 from recon.errors import TrajectoryError
 from recon.evaluation.trust import MISMATCH
 from recon.io.calibration import read_intrinsics
-from recon.io.cloud import Up, axes_comment, to_axes
+from recon.io.cloud import axes_comment, to_axes
 from recon.io.points import is_points_file
 from recon.io.source import Source
 from recon.io.store import ShotSpan
-from recon.io.trajectory import pose_at, read_trajectory, slam_units
+from recon.io.trajectory import slam_units
 from recon.io.video import open_source
 from recon.models import MetricNetwork
 from recon.pipelines.anchors import GivenDepths, MetricEye, SlamMap, metric_anchor
 from recon.pipelines.cloud import (
-    UNIT_NAMES,
     ContentMaps,
     Limits,
-    Poser,
     Scene,
     SegmentCloud,
     SegmentSummary,
     ShotPlan,
-    Shots,
-    along,
-    estimated,
     plan_shot,
     point_clouds,
-    still,
 )
-from recon.pipelines.depth import DepthMaps, Observer, times_of, told_origin
-from recon.pipelines.given import Scaling, SettingsOfLengths, given_anchor, scaling, slam_map, units_of
+from recon.pipelines.depth import DepthMaps, Observer, every_time, timeline, times_of, told_origin
+from recon.pipelines.given import Scaling, SettingsOfLengths, given_anchor, scaling, slam_map
+from recon.pipelines.masks import Kept, Masks, open_masks
 from recon.pipelines.metres import Anchor, Gauge, gauges, probes
+from recon.pipelines.poses import Film, Found, Poses, find_poses, place_of
 from recon.pipelines.straight import straight_camera, straight_depth_maps, straightened
-from recon.pipelines.units import MapScale, scaled_trajectory
-from recon.settings import CameraSettings, PointcloudSettings
+from recon.pipelines.units import UNIT_NAMES, MapScale
+from recon.settings import CleanSettings, PointcloudSettings, PosesSettings
 from recon.stages.camera import Camera, first_known, from_fov, given
 from recon.stages.letterbox import Content, find_content
-from recon.types import CameraTrajectory, Intrinsics, Picture, Units
+from recon.types import DepthFrame, Intrinsics, Picture, Units
 
 logger = logging.getLogger(__name__)
 
+UNUSED = "not needed"
+"""Where a camera comes from that nobody asks for."""
+TOLD = 6
+"""Segments that a person is told of one by one."""
 LOOKS = 24
 """Pictures that are looked at for black bars, where there seem to be any."""
 
@@ -54,48 +55,39 @@ Metric = Callable[[], MetricNetwork | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Poses:
-    """Where camera poses come from."""
-
-    poser_of: Callable[[Intrinsics, Shots], Poser]
-    """Makes the poser, once the camera is known."""
-    origin: str
-    units: Units | None
-    """Units of the poses; None where they take over those of the depth."""
-    up: Up
-    """How the world of these poses is turned in files."""
-    trajectory: CameraTrajectory | None = None
-    """What was given."""
-
-    def in_metres(self, scale: MapScale | None) -> "Poses":
-        """The same poses, once the length of their unit is known; those that do not need it stay."""
-        if self.trajectory is None or scale is None or self.units != "slam":
-            return self
-        return _given_poses(scaled_trajectory(self.trajectory, scale), f"{self.origin}, {scale.sentence}", "metres")
-
-
-@dataclass(frozen=True, slots=True)
 class Reconstruction:
     """A run in which everything is settled but the fusing."""
 
-    source: Source
-    maps: DepthMaps
+    scene: Scene
+    """The frames and their depth, with one plan for each shot; None for what cannot stand in the world of the poses."""
     depth_origin: Mapping[str, str]
     """What made the depth: network, hash of its weights, input size; or the folder."""
     content: Content
     """What lies within black bars; everything, where there are none."""
     camera: Camera
-    plans: Sequence[ShotPlan | None]
-    """One for each shot; None for shots that cannot be placed in the world of the poses."""
     poses: Poses
-    edge: float
+    found: Sequence[Found]
+    """Where the camera was: one for each run of frames that share a world."""
     observer: Observer
+
+    @property
+    def source(self) -> Source:
+        """The pictures."""
+        return self.scene.source
+
+    @property
+    def maps(self) -> DepthMaps:
+        """Their depth."""
+        return self.scene.maps
+
+    @property
+    def plans(self) -> Sequence[ShotPlan | None]:
+        """One for each shot."""
+        return self.scene.plans
 
     def clouds(self) -> Iterator[SegmentCloud]:
         """One cloud for each run of frames that share a world, in the axes of files, as soon as it is complete."""
-        poser_of = partial(self.poses.poser_of, self.camera.intrinsics)
-        scene = Scene(self.source, self.maps, self.plans, poser_of, self.edge)
-        fused = point_clouds(scene, self.observer)
+        fused = point_clouds(self.scene, place_of(self.found), self.observer)
         return (SegmentCloud(to_axes(each.cloud, self.poses.up), each.summary) for each in fused)
 
     def comments(self, segment: SegmentSummary) -> list[str]:
@@ -111,16 +103,38 @@ class Reconstruction:
     def summary(self) -> list[tuple[str, str]]:
         """What a person wants to know of the run."""
         info = self.source.info
-        spread = "" if self.camera.fov_spread is None else f" +- {self.camera.fov_spread:.1f}"
         letterbox = [("letterbox", self.content.sentence)] if self.content.bars else []
         return [
             ("source", f"{info.path.name}, {info.width} x {info.height}, {self.maps.frame_count} frames"),
             *letterbox,
-            ("depth", told_origin(self.depth_origin)),
-            ("field of view", f"{self.camera.intrinsics.fov_x:.1f}{spread} degrees ({self.camera.origin})"),
-            ("units", ", ".join(dict.fromkeys(_told(plan) for plan in self.plans if plan is not None))),
+            *([("depth", told_origin(self.depth_origin))] if self.depth_origin else []),
+            *([("field of view", self._told_view)] if self.camera.origin != UNUSED else []),
+            ("units", self._told_units),
             ("poses", self.poses.origin),
+            ("frames", self._told_placed),
         ]
+
+    @property
+    def _told_view(self) -> str:
+        spread = "" if self.camera.fov_spread is None else f" +- {self.camera.fov_spread:.1f}"
+        return f"{self.camera.intrinsics.fov_x:.1f}{spread} degrees ({self.camera.origin})"
+
+    @property
+    def _told_units(self) -> str:
+        of_plans = dict.fromkeys(_told(plan) for plan in self.plans if plan is not None)
+        return ", ".join(of_plans or dict.fromkeys(UNIT_NAMES[each.units] for each in self.found))
+
+    @property
+    def _told_placed(self) -> str:
+        placed = sum(len(each.frames) for each in self.found)
+        worlds = f", in {len(self.found)} worlds" if len(self.found) > 1 else ""
+        return f"{placed} of {self.maps.frame_count} frames placed{worlds}"
+
+    @property
+    def cameras(self) -> list[tuple[str, str]]:
+        """What a person wants to know of the camera's path in each world."""
+        more = [("", f"and {len(self.found) - TOLD} more: see the settings")] if len(self.found) > TOLD else []
+        return [*(("camera", each.sentence) for each in self.found[:TOLD]), *more]
 
     @property
     def provenance(self) -> dict[str, object]:
@@ -134,20 +148,21 @@ class Reconstruction:
             "depth": dict(self.depth_origin),
             "camera": camera,
             "poses": self.poses.origin,
+            "axes": axes_comment(self.poses.up).removeprefix("axes: "),
             "shots": [None if plan is None else _facts(plan) for plan in self.plans],
         }
 
-    def require_placed(self, clouds: Sequence[SegmentSummary]) -> None:
-        """Say how many frames are in no cloud.
+    def require_placed(self) -> None:
+        """Say how many frames have no pose.
 
         Raises:
             TrajectoryError: all of them.
         """
-        placed, count = sum(cloud.frames for cloud in clouds), self.maps.frame_count
+        placed, count = sum(len(each.frames) for each in self.found), self.maps.frame_count
         if not placed:
             raise TrajectoryError(
-                f"{self.source.info.path}: none of its {count} frames could be placed, so there is no cloud: "
-                "give --trajectory, or --static for a camera that does not move"
+                f"{self.source.info.path}: none of its {count} frames could be placed, so there are neither poses nor "
+                "a cloud: give --trajectory, or --static for a camera that does not move"
             )
         if placed < count:
             logger.warning("%d of %d frames have no pose and are left out", count - placed, count)
@@ -214,27 +229,54 @@ def measured(
     Raises:
         ReconError: an anchor that does not determine lengths, or is asked for and not there.
     """
-    content = find_content(_spread_pictures(source, all_maps, LOOKS))
-    maps = ContentMaps(all_maps, content) if content.bars else all_maps
-    network = cache(partial(_metric_network, settings, observer))
-    pictures = partial(_spread_pictures, source, maps, settings.anchor.fov_frames)
-    view = partial(_measured, source, network, content, pictures, observer)
-    camera = cache(partial(find_camera, source, known.camera, view))
-    intrinsics, eye = lambda: camera().intrinsics, partial(_eye, source, network, content)
-    scale = None if known.scaling is None else known.scaling(maps, eye, intrinsics)
-    anchor = known.anchor or metric_anchor(settings.anchor, maps.quantity, eye)
+    view = _view(source, all_maps, known, settings, observer)
+    maps = ContentMaps(all_maps, view.content) if view.content.bars else all_maps
+    scale = view.scale(known, all_maps)
+    anchor = known.anchor or metric_anchor(settings.anchor, maps.quantity, view.eye)
     if scale is not None and isinstance(anchor, SlamMap):
         anchor = anchor.in_metres(scale)
-    found = gauges(maps, anchor, intrinsics, robust=settings.anchor.fit == "robust")
+    found = gauges(maps, anchor, lambda: view.camera().intrinsics, robust=settings.anchor.fit == "robust")
     if isinstance(anchor, GivenDepths):
         start, end = times_of(maps)
         anchor.tell_unused(sum(len(gauge.agreements) for gauge in found), start, end, maps.frame_count)
-    return Measured(maps, content, camera, found, scale)
+    return Measured(maps, view.content, view.camera, found, scale)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """How the pictures are seen."""
+
+    content: Content
+    camera: Callable[[], Camera]
+    """Finds the camera when it is first asked for."""
+    eye: Callable[[], MetricEye | None]
+    """Loads the network for metres when it is first asked for."""
+
+    def scale(self, known: Given, maps: DepthMaps) -> MapScale | None:
+        """How long the unit of the map is that was given, where somebody asks."""
+        return None if known.scaling is None else known.scaling(maps, self.eye, lambda: self.camera().intrinsics)
+
+
+def _view(source: Source, maps: DepthMaps, known: Given, settings: SettingsOfLengths, observer: Observer) -> _View:
+    content = find_content(_spread_pictures(source, maps, LOOKS))
+    network = cache(partial(_metric_network, settings, observer))
+    pictures = partial(_spread_pictures, source, maps, settings.anchor.fov_frames)
+    measure = partial(_measured, source, network, content, pictures, observer)
+    camera = cache(partial(find_camera, source, known.camera, measure))
+    return _View(content, camera, partial(_eye, source, network, content))
 
 
 def _eye(source: Source, metric: Metric, content: Content) -> MetricEye | None:
     network = metric()
     return None if network is None else MetricEye(network, source, content)
+
+
+class SettingsOfPlaces(SettingsOfLengths, Protocol):
+    """The sections of every command that places cameras."""
+
+    @property
+    def clean(self) -> CleanSettings:
+        """Which pixels are trusted."""
 
 
 @contextmanager
@@ -247,22 +289,93 @@ def reconstruction(
         ReconError: anything about the input or the options that cannot work, in one line.
     """
     source = straightened(open_source(video, settings.sampling), settings)
-    poses = find_poses(source, settings.camera)
-    known = read_given(source, settings)
-    _require_one_unit(poses, known)
-    with straight_depth_maps(source, output, settings, observer) as (maps, depth_origin):
-        found = measured(source, maps, known, settings, observer)
-        camera, poses = found.camera(), poses.in_metres(found.scale)
-        plans = _plans(found.maps, found.gauges, camera, poses, settings)
-        yield Reconstruction(
-            source, found.maps, depth_origin, found.content, camera, plans, poses, settings.clean.edge, observer
-        )
+    footage = Footage(source, find_poses(source, settings.camera), output, settings, observer)
+    with footage.reconstructed(settings.fuse.voxel) as run:
+        yield run
+
+
+@contextmanager
+def pose_run(video: Path, output: Path, settings: PosesSettings, observer: Observer) -> Iterator[Reconstruction]:
+    """Find the poses of a video, and depth first where they depend on it.
+
+    Raises:
+        ReconError: anything about the input or the options that cannot work, in one line.
+    """
+    source = straightened(open_source(video, settings.sampling), settings)
+    footage = Footage(source, find_poses(source, settings.camera), output, settings, observer)
+    if footage.poses.needs_depth:
+        with footage.reconstructed(None) as run:
+            yield run
+    else:
+        yield footage.placed(with_camera=settings.poses.format not in {"tum", "kitti"})
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """A source before anything is known of it, and what is to be done."""
+
+    source: Source
+    poses: Poses
+    output: Path
+    settings: SettingsOfPlaces
+    observer: Observer
+
+    @contextmanager
+    def reconstructed(self, voxel: float | None) -> Iterator[Reconstruction]:
+        """With depth, clean and in units; ``voxel`` in these, where it is given."""
+        source, settings, observer, poses = self.source, self.settings, self.observer, self.poses
+        known, masks = read_given(source, settings), self._masks()
+        _require_one_unit(poses, known)
+        with straight_depth_maps(source, self.output, settings, observer) as (maps, depth_origin):
+            kept = None if masks is None else self._kept(masks, maps)
+            found = measured(source, maps, known, settings, observer)
+            camera, poses = found.camera(), poses.in_metres(found.scale)
+            limits = Limits(settings.clean.min_depth, settings.clean.max_depth, voxel)
+            plans = _plans(found.maps, found.gauges, camera, poses, limits)
+            scene = Scene(source, found.maps, plans, settings.clean.edge, kept)
+            segments = tuple(poses.find(_film(scene, camera.intrinsics, observer)))
+            yield Reconstruction(scene, depth_origin, found.content, camera, poses, segments, observer)
+
+    def placed(self, *, with_camera: bool) -> Reconstruction:
+        """With poses that somebody says: neither depth nor lengths are looked for, and the camera only if asked."""
+        source, settings, observer = self.source, self.settings, self.observer
+        known = read_given(source, settings)
+        maps = timeline(source, settings.shots.cut_threshold, observer)
+        view = _view(source, maps, known, settings, observer)
+        poses = self.poses.in_metres(view.scale(known, maps))
+        size = source.info.width, source.info.height
+        camera = view.camera() if with_camera else Camera(Intrinsics.from_fov(60.0, *size), UNUSED, None)
+        scene = Scene(source, maps, [None] * len(maps.shots), settings.clean.edge, None)
+        units = {shot.shot: poses.units or "relative" for shot in maps.shots}
+        film = Film(_all_times(maps), maps.shots, units, camera.intrinsics, lambda: iter(()))
+        return Reconstruction(scene, {}, view.content, camera, poses, tuple(poses.find(film)), observer)
+
+    def _masks(self) -> Masks | None:
+        clean = self.settings.clean
+        return None if clean.mask is None else open_masks(clean.mask, self.source, invert=clean.mask_invert)
+
+    def _kept(self, masks: Masks, maps: DepthMaps) -> Callable[[], Iterator[Kept]]:
+        every = partial(every_time, self.source, self.settings.sampling.picture_rate)
+        return partial(masks.kept, masks.match(self.source, _all_times(maps), every))
+
+
+def _film(scene: Scene, intrinsics: Intrinsics, observer: Observer) -> Film:
+    maps, units = scene.maps, {shot: plan.gauge.units for shot, plan in enumerate(scene.plans) if plan is not None}
+    shots = [span for span in maps.shots if span.shot in units]
+
+    def depth() -> Iterator[tuple[int, Iterator[DepthFrame]]]:
+        return ((shot, frames) for shot, _plan, frames in scene.shots(observer, "poses"))
+
+    return Film(_all_times(maps), shots, units, intrinsics, depth)
+
+
+def _all_times(maps: DepthMaps) -> list[float]:
+    return [maps.time_of(index) for index in range(maps.frame_count)]
 
 
 def _plans(
-    maps: DepthMaps, gauges: Sequence[Gauge], camera: Camera, poses: Poses, settings: PointcloudSettings
+    maps: DepthMaps, gauges: Sequence[Gauge], camera: Camera, poses: Poses, limits: Limits
 ) -> list[ShotPlan | None]:
-    limits = Limits(settings.clean.min_depth, settings.clean.max_depth, settings.fuse.voxel)
     usable = _in_units(gauges, poses)
     plans = [
         plan_shot(maps, shot, gauge, camera, limits) if in_units else None
@@ -355,26 +468,6 @@ def _require_one_unit(poses: Poses, known: Given) -> None:
             f"{told}: give both from one source (--slam-units speaks of the poses and of --sparse), or say with "
             "--scale-from how long the map's unit is"
         )
-
-
-def find_poses(source: Source, settings: CameraSettings) -> Poses:
-    """Where poses come from: a file, a camera that does not move, or the pictures themselves."""
-    if settings.trajectory is not None:
-        trajectory = read_trajectory(
-            settings.trajectory,
-            times_by_name=source.times_by_name,
-            rate=settings.trajectory_rate,
-            axes=settings.trajectory_axes,
-        )
-        origin = f"{settings.trajectory} ({len(trajectory.times)} poses)"
-        return _given_poses(trajectory, origin, units_of(settings.trajectory, settings))
-    if settings.static:
-        return Poses(still, "the camera does not move (--static)", None, "z")
-    return Poses(estimated, "estimated from the pictures and their depth", None, "z")
-
-
-def _given_poses(trajectory: CameraTrajectory, origin: str, units: Units) -> Poses:
-    return Poses(partial(along, pose_at=partial(pose_at, trajectory)), origin, units, "camera", trajectory)
 
 
 def _in_units(gauges: Sequence[Gauge], poses: Poses) -> list[bool]:

@@ -18,10 +18,13 @@ from recon.errors import AlignmentError, OptionError
 from recon.fitting import SIGMA_FROM_MAD, fit_scale
 from recon.io.sparse import position_of
 from recon.stages.anchors import from_sparse
-from recon.types import CameraTrajectory, DepthMap, SparsePoints
+from recon.types import CameraTrajectory, DepthMap, SparsePoints, Units
 
 logger = logging.getLogger(__name__)
 
+UNIT_NAMES: dict[Units, str] = {"metres": "m", "slam": "SLAM units", "relative": "relative units (not metres)"}
+"""What a person reads."""
+SHORT_UNITS: dict[Units, str] = {"metres": " m", "slam": " SLAM units", "relative": ""}
 PICTURES = 8
 """Pictures of which a metric network is asked for the scale of a map."""
 DOUBTFUL = 0.1

@@ -15,8 +15,8 @@ tracking.py     from frames to segments
 ==============  =======================================================================================================
 """
 
-from recon.stages.pose.known import posed
+from recon.stages.pose.known import Place, posed
 from recon.stages.pose.segment import Motion, Segment
 from recon.stages.pose.tracking import estimate
 
-__all__ = ["Motion", "Segment", "estimate", "posed"]
+__all__ = ["Motion", "Place", "Segment", "estimate", "posed"]

@@ -1,22 +1,30 @@
 """Poses that are known."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from recon.types import DepthFrame, Intrinsics, PosedFrame, RigidTransform
 
 
-def posed(
-    frames: Iterable[DepthFrame], intrinsics: Intrinsics, pose_at: Callable[[float], RigidTransform | None]
-) -> Iterator[PosedFrame]:
+class Place(NamedTuple):
+    """Where a camera was."""
+
+    segment: int
+    """Number of the world."""
+    camera: Intrinsics
+    """At any size of the same picture."""
+    world_from_camera: RigidTransform
+
+
+def posed(frames: Iterable[DepthFrame], place_at: Callable[[float], Place | None]) -> Iterator[PosedFrame]:
     """Give each frame the pose that is known for its time; frames without one are left out.
 
     Args:
         frames: Pictures with depth.
-        intrinsics: The camera, at any size of the same picture.
-        pose_at: world_from_camera for a time in seconds, or None where it is unknown.
+        place_at: where the camera was at a time in seconds, or None where that is unknown.
     """
     for frame in frames:
-        pose = pose_at(frame.frame.time)
-        if pose is not None:
+        if (place := place_at(frame.frame.time)) is not None:
             height, width = frame.depth.shape
-            yield PosedFrame(frame.frame, frame.depth, intrinsics.scaled(width, height), pose, 0)
+            camera = place.camera.scaled(width, height)
+            yield PosedFrame(frame.frame, frame.depth, camera, place.world_from_camera, place.segment)

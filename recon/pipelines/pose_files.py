@@ -1,0 +1,153 @@
+"""Poses in files: TUM, KITTI, transforms.json, COLMAP, and the pictures that the last two name."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from os.path import relpath
+from pathlib import Path
+from typing import Final, Literal
+
+import cv2
+import numpy as np
+
+from recon.errors import VideoError
+from recon.files import whole_file
+from recon.geometry import inverse, project, transform
+from recon.io.cloud import file_from_world, write_ply
+from recon.io.colmap_writer import Landmarks, pinhole_model, write_model
+from recon.io.pictures import PictureSource
+from recon.io.source import Source
+from recon.io.trajectory import write_kitti, write_transforms, write_tum
+from recon.pipelines.depth import AHEAD, Observer
+from recon.pipelines.poses import Found
+from recon.pipelines.run import Reconstruction
+from recon.streams import prefetched
+from recon.types import CameraTrajectory, Intrinsics, Picture, PointCloud
+
+Kind = Literal["tum", "kitti", "transforms", "colmap", "colmap-text"]
+
+IMAGES: Final = "images"
+"""Folder of pictures beside a transforms.json, and in a COLMAP folder."""
+_QUALITY: Final = 95
+
+
+def picture_name(index: int) -> str:
+    """What frame ``index`` (from 0) is called: as ffmpeg counts, from 1."""
+    return f"frame_{index + 1:06d}.jpg"
+
+
+def write_poses(run: Reconstruction, found: Found, path: Path, kind: Kind, names: Sequence[str]) -> None:
+    """Write one segment, in the axes of its cloud (KITTI: of its first camera).
+
+    Args:
+        run: it belongs to.
+        found: the segment.
+        path: file or, for COLMAP, folder to write; KITTI also gets a file of times, transforms.json one of points.
+        kind: format.
+        names: of the pictures of all frames of the run, relative to ``path`` for transforms.json.
+    """
+    trajectory, info = _turned(found.segment.trajectory, run), run.source.info
+    camera = found.segment.intrinsics.scaled(info.width, info.height)
+    mine = [names[frame] for frame in found.frames]
+    if kind == "tum":
+        write_tum(path, trajectory)
+    elif kind == "kitti":
+        write_kitti(path, found.segment.trajectory)
+        _write_times(times_beside(path), trajectory)
+    elif kind == "transforms":
+        cloud = _landmark_cloud(run, found)
+        if len(cloud):
+            write_ply(path.with_suffix(".ply"), cloud, ["landmarks of the poses beside it"])
+        points = path.with_suffix(".ply").name if len(cloud) else None
+        write_transforms(path, trajectory, camera, mine, points=points)
+    else:
+        model = pinhole_model(mine, trajectory.world_from_camera, camera, _landmarks(run, found, camera))
+        write_model(path, model, "text" if kind == "colmap-text" else "binary")
+
+
+def times_beside(path: Path) -> Path:
+    """Where the times of a KITTI file stand, which has none of its own."""
+    return path.with_name(f"{path.stem}.times.txt")
+
+
+def picture_names(run: Reconstruction, kind: Kind, folder: Path, *, written: bool) -> list[str]:
+    """What the files of ``folder`` call the picture of each frame.
+
+    Pictures that are there already keep their names, relative to the folder in transforms.json and bare for COLMAP;
+    those of a video are called as they are (or would be) written.
+    """
+    source, count = run.source, run.maps.frame_count
+    if isinstance(source, PictureSource) and not written:
+        files = dict(zip(source.times_by_name.values(), source.files, strict=True))
+        own = [files[run.maps.time_of(index)] for index in range(count)]
+        return [Path(relpath(file, folder)).as_posix() if kind == "transforms" else file.name for file in own]
+    prefix = f"{IMAGES}/" if kind == "transforms" else ""
+    return [prefix + picture_name(index) for index in range(count)]
+
+
+def told_names(run: Reconstruction) -> str:
+    """Which pictures the files name that were not written, for a person."""
+    if isinstance(run.source, PictureSource):
+        return "those of the input, by their names"
+    return f"not written; they are called {picture_name(0)} for the first frame, and so on (--pictures writes them)"
+
+
+def write_pictures(source: Source, folder: Path, count: int, observer: Observer) -> None:
+    """Write all frames as JPEG, named by ``picture_name``.
+
+    Raises:
+        VideoError: a picture cannot be written.
+    """
+    folder.mkdir(parents=True)
+    with closing(prefetched(source.frames(), AHEAD)) as frames:
+        for frame in observer.watch(frames, "pictures", count):
+            _write_picture(folder / picture_name(frame.index), frame.rgb)
+
+
+def _write_picture(path: Path, rgb: Picture) -> None:
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    if not done:
+        raise VideoError(f"{path}: cannot be written as JPEG")
+    path.write_bytes(data.tobytes())
+
+
+def _turned(trajectory: CameraTrajectory, run: Reconstruction) -> CameraTrajectory:
+    return CameraTrajectory(trajectory.times, file_from_world(run.poses.up) @ trajectory.world_from_camera)
+
+
+def _write_times(path: Path, trajectory: CameraTrajectory) -> None:
+    with whole_file(path) as partial:
+        partial.write_text("".join(f"{time!r}\n" for time in trajectory.times.tolist()), encoding="utf-8")
+
+
+def _landmark_cloud(run: Reconstruction, found: Found) -> PointCloud:
+    structure = found.segment.structure
+    points = transform(file_from_world(run.poses.up), structure.landmarks).astype(np.float32)
+    return PointCloud(points, structure.colors, np.zeros_like(points))
+
+
+def _landmarks(run: Reconstruction, found: Found, camera: Intrinsics) -> Landmarks:
+    """What the key frames saw, in pixels of the whole pictures."""
+    structure, own = found.segment.structure, found.segment.intrinsics
+    seen, row = structure.seen, structure.key_frames[structure.seen.camera]
+    pixel = seen.pixel * [camera.width / own.width, camera.height / own.height]
+    poses = found.segment.trajectory.world_from_camera[row]
+    here = _in_cameras(inverse(poses), structure.landmarks[seen.landmark])
+    apart = np.linalg.norm(project(here, camera) - pixel, axis=1)
+    points = transform(file_from_world(run.poses.up), structure.landmarks)
+    errors = _means(apart, seen.landmark, len(points))
+    return Landmarks(points, structure.colors, errors, row, seen.landmark, pixel)
+
+
+def _in_cameras(camera_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Each point in the frame of its own camera."""
+    inside: np.ndarray = (camera_from_world[:, :3, :3] @ points[:, :, None])[..., 0] + camera_from_world[:, :3, 3]
+    return inside
+
+
+def _means(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
+    """Mean of the known values of each group; -1 where there are none, as COLMAP has it."""
+    known = np.isfinite(values)
+    number = np.bincount(group[known], minlength=count)
+    total = np.bincount(group[known], values[known], minlength=count)
+    means: np.ndarray = np.divide(total, number, where=number > 0, out=np.full(count, -1.0))
+    return means
