@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given
 from strategies import intrinsics
 
-from recon.errors import CameraError, FormatError
-from recon.io.calibration import read_intrinsics
+from recon.errors import CameraError, FormatError, TrajectoryError
+from recon.io.calibration import read_intrinsics, read_lens, read_lenses
+from recon.io.lens import Lens
 from recon.types import Intrinsics
 
 OURS = {"fx": 500.0, "fy": 510.0, "cx": 320.0, "cy": 240.0, "width": 640, "height": 480}
@@ -195,3 +196,97 @@ def test_several_cameras_are_refused_unless_they_are_one(tmp_path: Path) -> None
 def test_real_files(shared: Path, name: str, size: tuple[int, int] | None, expected: tuple[float, ...]) -> None:
     camera = read_intrinsics(shared / "data" / name, size)
     np.testing.assert_allclose((camera.fx, camera.fy, camera.cx, camera.cy), expected, atol=1e-4)
+
+
+# --------------------------------------------------------------------------------------------------------------- lenses
+
+BENT = OURS | {"k1": -0.25, "k2": 0.06, "p1": 0.001, "p2": -0.002}
+
+
+@pytest.mark.parametrize(
+    ("more", "kind", "coefficients"),
+    [
+        ({}, "OPENCV", (-0.25, 0.06, 0.001, -0.002)),
+        ({"k3": 0.1}, "FULL_OPENCV", (-0.25, 0.06, 0.001, -0.002, 0.1, 0, 0, 0)),
+        (
+            {"k3": 0.1, "k4": 0.2, "camera_model": "FULL_OPENCV"},
+            "FULL_OPENCV",
+            (*(-0.25, 0.06, 0.001, -0.002), 0.1, 0.2, 0, 0),
+        ),
+        ({"camera_model": "OPENCV_FISHEYE", "p1": 0, "p2": 0, "k4": 0.1}, "OPENCV_FISHEYE", (-0.25, 0.06, 0, 0.1)),
+    ],
+)
+def test_coefficients_have_nerfstudios_names(
+    tmp_path: Path, more: dict[str, object], kind: str, coefficients: tuple[float, ...]
+) -> None:
+    """In our own files and in transforms.json alike."""
+    expected = Lens(CAMERA, kind, tuple(map(float, coefficients)))
+    assert read_lens(written(tmp_path / "k.json", json.dumps(BENT | more))) == expected
+    names = {"fx": "fl_x", "fy": "fl_y", "width": "w", "height": "h"}
+    transforms = {names.get(key, key): value for key, value in (BENT | more).items() if key != "pixel_centre"}
+    assert read_lens(written(tmp_path / "t.json", json.dumps(transforms))) == expected
+
+
+SENSOR = """
+resolution: [640, 480]
+camera_model: pinhole
+intrinsics: [500, 510, 319.5, 239.5] #fu, fv, cu, cv
+distortion_model: radial-tangential
+distortion_coefficients: [-0.28, 0.07, 0.0002, 0.00002]
+"""
+
+
+def test_kalibr_and_euroc_count_pixels_as_opencv_does(tmp_path: Path) -> None:
+    assert read_lens(written(tmp_path / "sensor.yaml", SENSOR)) == Lens(
+        CAMERA, "OPENCV", (-0.28, 0.07, 0.0002, 0.00002)
+    )
+    chain = "cam0:\n" + SENSOR.replace("\n", "\n  ").replace("radial-tangential", "equidistant")
+    chain = chain.replace("distortion_coefficients", "distortion_coeffs")
+    assert read_lens(written(tmp_path / "camchain.yaml", chain)).kind == "OPENCV_FISHEYE"
+    for wrong, message in (
+        (SENSOR.replace("pinhole", "omni"), "Kalibr's kind omni, radial-tangential are not supported"),
+        (SENSOR.replace(", 0.00002", ""), "OPENCV has 4 coefficients, not 3"),
+        (SENSOR.replace("[500, 510, 319.5, 239.5]", "[500, 510]"), "intrinsics are fu, fv, cu, cv"),
+        (SENSOR.replace("[500, 510, 319.5, 239.5]", "wide"), r"intrinsics is no list of numbers \(wide\)"),
+    ):
+        with pytest.raises(CameraError, match=message):
+            read_lens(written(tmp_path / "sensor.yaml", wrong))
+
+
+def test_a_lens_that_distorts_is_no_pinhole(tmp_path: Path) -> None:
+    with pytest.raises(CameraError, match=r"k\.json: the lens \(OPENCV\) displaces pixels by up to .* undistort"):
+        read_intrinsics(written(tmp_path / "k.json", json.dumps(BENT)))
+
+
+def test_frames_of_transforms_json_may_have_lenses_of_their_own(tmp_path: Path) -> None:
+    """Found by name; a frame says what the top of the file does not."""
+    frames = [{"file_path": "images/a.png", "fl_x": 500}, {"file_path": "images/b.png", "fl_x": 400, "k1": -0.1}]
+    path = written(tmp_path / "transforms.json", json.dumps({"w": 640, "h": 480, "frames": frames}))
+    found = read_lenses(path, SIZE, times_by_name={"a": 0.0, "b": 0.5}, rate=None)
+    assert found.times.tolist() == [0.0, 0.5]
+    assert [found.lenses[row].intrinsics.fx for row in found.which.tolist()] == [500, 400]
+    assert found.lenses[found.row(0.5)].coefficients == (-0.1, 0, 0, 0)
+    assert read_lenses(tmp_path, SIZE, times_by_name={"a": 0.0, "b": 0.5}, rate=None).lenses == found.lenses
+
+
+def test_cameras_of_a_model_are_found_by_the_names_of_pictures(tmp_path: Path) -> None:
+    written(tmp_path / "cameras.txt", "1 PINHOLE 640 480 500 510 320 240\n2 SIMPLE_RADIAL 640 480 500 320 240 -0.1\n")
+    written(tmp_path / "images.txt", "1 1 0 0 0 0 0 0 1 f_0001.png\n\n2 1 0 0 0 0 0 0 2 f_0003.png\n\n")
+    found = read_lenses(tmp_path, SIZE, times_by_name={}, rate=10.0)
+    assert [found.lenses[found.row(time)].kind for time in (0.0, 0.09, 0.11, 0.2)] == [
+        "PINHOLE",
+        "PINHOLE",
+        "SIMPLE_RADIAL",
+        "SIMPLE_RADIAL",
+    ]
+    with pytest.raises(TrajectoryError, match="--trajectory-rate"):
+        read_lenses(tmp_path, SIZE, times_by_name={}, rate=None)
+    written(tmp_path / "cameras.txt", "1 PINHOLE 640 480 500 510 320 240\n3 PINHOLE 640 480 400 320 320 240\n")
+    with pytest.raises(FormatError, match=r"images refer to cameras \[2\], which the model does not have"):
+        read_lenses(tmp_path, SIZE, times_by_name={}, rate=10.0)
+
+
+@pytest.mark.shared
+def test_the_lens_of_a_real_model(shared: Path) -> None:
+    lens = read_lens(shared / "data" / "colmap_lund_door")
+    assert (lens.kind, lens.coefficients) == ("SIMPLE_RADIAL", (-0.0336422,))

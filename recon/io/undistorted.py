@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, Int16, Int64, UInt16
+from jaxtyping import Float32, Float64, Int16, Int64, UInt16
 
 from recon.errors import CameraError
 from recon.io.lens import Lens, outline
@@ -33,6 +33,8 @@ _TINIEST = 0.02
 """Tangent, about a degree: no view at all."""
 _ON_BORDER = 0.05
 """Pixels beyond the border that show nothing: what lies there repeats the border's pixel."""
+_EVEN = 0.02
+"""Part of the inverse depth by which it may differ within half a pixel where there is no edge."""
 _NOWHERE = -16.0
 """Pixels: outside every picture."""
 
@@ -115,12 +117,12 @@ def _filled(camera: Intrinsics, low: Float64[np.ndarray, " 2"], high: Float64[np
 
 
 def _shows_no_border(lens: Lens, pinhole: Intrinsics) -> bool:
-    places = _places(lens, pinhole, outline(pinhole.width, pinhole.height))
+    places = _seen(lens, pinhole, outline(pinhole.width, pinhole.height))
     within = (-_ON_BORDER, -_ON_BORDER), np.array([pinhole.width, pinhole.height]) + _ON_BORDER
     return bool(((places >= within[0]) & (places <= within[1])).all())
 
 
-def _places(lens: Lens, pinhole: Intrinsics, pixels: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
+def _seen(lens: Lens, pinhole: Intrinsics, pixels: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "n 2"]:
     """Where the lens' picture holds what the pinhole sees at pixels."""
     plane = (pixels - (pinhole.cx, pinhole.cy)) / (pinhole.fx, pinhole.fy)
     return lens.pixels_from_plane(plane)
@@ -128,8 +130,10 @@ def _places(lens: Lens, pinhole: Intrinsics, pixels: Float64[np.ndarray, "n 2"])
 
 # --------------------------------------------------------------------------------------------------------------- source
 
+_Places = Float32[np.ndarray, "h w 2"]
+"""For each pixel of the pinhole its place (x, y) in the lens' picture, on OpenCV's grid (its first centre is 0)."""
 _Maps = tuple[Int16[np.ndarray, "h w 2"], UInt16[np.ndarray, "h w"]]
-"""Places in the lens' picture, fixed point, as cv2.remap wants them."""
+"""The same to a thirty-second of a pixel, in a third of the space, as cv2.remap likes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,9 @@ class UndistortedSource:
     origin: str
     """Where the lenses are known from."""
     _maps: Callable[[int], _Maps] = field(repr=False, compare=False)
+    """Of a lens, by its row."""
+    _places: Callable[[int, int, int], _Places] = field(repr=False, compare=False)
+    """Of a lens, by its row, for maps of a height and a width."""
 
     @property
     def info(self) -> SourceInfo:
@@ -200,16 +207,23 @@ class UndistortedSource:
         return np.asarray(pixels / (camera.width, camera.height), np.float64)
 
     def depth(self, time: float, values: DepthMap) -> DepthMap:
-        """A map of the picture with distortion, at any size, as it belongs to the one without; the nearest pixel's.
+        """A depth map of the picture with distortion, at any size, as it belongs to the one without.
 
-        Depth along z is the same in both: the camera does not turn.
+        Depth along z is the same in both: the camera does not turn. Between pixels it is the inverse depth that is
+        interpolated (planes are even in it); beside edges the nearest pixel counts, so that nothing floats there.
         """
-        height, width = values.shape
-        lens = self.lenses.lenses[self.lenses.row(time)].scaled(width, height)
-        maps = _maps_of(lens, self.pinhole.scaled(width, height))
-        straight: DepthMap = cv2.remap(
-            values, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=float("nan")
-        )
+        with np.errstate(divide="ignore"):
+            straight: DepthMap = np.float32(1) / self.disparity(time, np.float32(1) / values)
+        return straight
+
+    def disparity(self, time: float, values: DepthMap) -> DepthMap:
+        """The same for inverse depth up to scale and shift."""
+        places = self._places(self.lenses.row(time), *values.shape)
+        x, y = places[..., 0], places[..., 1]
+        between = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        nearest = cv2.remap(values, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        even = np.abs(between - nearest) <= _EVEN * np.abs(nearest)  # NaN is not
+        straight: DepthMap = np.where(even, between, nearest)
         return straight
 
     def _straight(self, picture: Picture, row: int) -> Picture:
@@ -230,23 +244,23 @@ def undistorted(source: Source, lenses: Lenses, origin: str) -> UndistortedSourc
     """
     used = [lenses.lenses[row] for row in np.unique(lenses.which).tolist()]
     pinhole = common_pinhole(used)
-    maps = lru_cache(_KEPT_MAPS)(partial(_maps_of_row, lenses.lenses, pinhole))
-    return UndistortedSource(source, lenses, pinhole, origin, maps)
+    places = partial(_places_of, lenses.lenses, pinhole)
+    maps = lru_cache(_KEPT_MAPS)(lambda row: _fixed_point(places(row, pinhole.height, pinhole.width)))
+    return UndistortedSource(source, lenses, pinhole, origin, maps, lru_cache(_KEPT_MAPS)(places))
 
 
-def _maps_of_row(lenses: Sequence[Lens], pinhole: Intrinsics, row: int) -> _Maps:
-    return _maps_of(lenses[row], pinhole)
-
-
-def _maps_of(lens: Lens, pinhole: Intrinsics) -> _Maps:
-    """For each pixel of the pinhole its place in the lens' picture, on OpenCV's grid (its first centre is 0)."""
-    width, height = pinhole.width, pinhole.height
+def _places_of(lenses: Sequence[Lens], pinhole: Intrinsics, row: int, height: int, width: int) -> _Places:
+    lens, camera = lenses[row].scaled(width, height), pinhole.scaled(width, height)
     places = np.zeros((height, width, 2), np.float32)
     rows = max(1, _BAND // width)
     for first in range(0, height, rows):
         y, x = np.mgrid[first : min(first + rows, height), 0:width].reshape(2, -1) + 0.5
-        band = _places(lens, pinhole, np.stack([x, y], axis=1)) - 0.5
+        band = _seen(lens, camera, np.stack([x, y], axis=1)) - 0.5
         places[first : first + rows] = np.nan_to_num(band, nan=_NOWHERE).reshape(-1, width, 2)
+    return places
+
+
+def _fixed_point(places: _Places) -> _Maps:
     whole, parts = cv2.convertMaps(places[..., 0], places[..., 1], cv2.CV_16SC2)
     return np.asarray(whole, np.int16), np.asarray(parts, np.uint16)
 

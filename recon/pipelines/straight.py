@@ -55,7 +55,7 @@ def straightened(source: Source, settings: SettingsOfLenses) -> Source:
     lenses = lenses.changed(lambda lens: _fitted(lens, str(path), info.width, info.height))
     if len(lenses.lenses) == 1 and lenses.lenses[0].straight:
         return source
-    straight = undistorted(source, lenses, str(path))
+    straight = undistorted(source, lenses, f"{path}, distortion taken out")
     logger.info("%s: %s", path, straight.sentence)
     return straight
 
@@ -97,7 +97,8 @@ class StraightMaps(MapsOf):
 
     def made_of(self, estimate: DepthEstimate) -> DepthMap:
         """The values of a map."""
-        return self.source.depth(estimate.time, estimate.values)
+        change = self.source.depth if self.quantity == "depth" else self.source.disparity
+        return change(estimate.time, estimate.values)
 
 
 @contextmanager
