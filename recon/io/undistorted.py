@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Int16, Int64, UInt16
+from jaxtyping import Bool, Float32, Float64, Int16, Int64, UInt16
 
 from recon.errors import CameraError
 from recon.io.lens import Lens, outline
@@ -225,6 +225,14 @@ class UndistortedSource:
         even = np.abs(between - nearest) <= _EVEN * np.abs(nearest)  # NaN is not
         straight: DepthMap = np.where(even, between, nearest)
         return straight
+
+    def mask(self, time: float, kept: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+        """A mask of the picture with distortion, at any size, as it belongs to the one without; by nearest pixels."""
+        places = self._places(self.lenses.row(time), *kept.shape)
+        straight = cv2.remap(
+            kept.astype(np.uint8), places[..., 0], places[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.asarray(straight > 0)
 
     def _straight(self, picture: Picture, row: int) -> Picture:
         straight: Picture = cv2.remap(picture, *self._maps(row), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

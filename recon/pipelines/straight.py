@@ -1,11 +1,14 @@
 """Pictures that a lens bent are made straight before anything looks at them, where somebody says what the lens did."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool
 
 from recon.io.calibration import read_lenses
 from recon.io.lens import Lens
@@ -21,6 +24,7 @@ from recon.types import DepthEstimate, DepthMap
 
 logger = logging.getLogger(__name__)
 
+Mask = Bool[np.ndarray, "h w"]
 StraightDepth = Callable[[float, DepthMap], DepthMap]
 """Time in seconds and a depth map of the picture as it was taken -> that of the picture that is used."""
 
@@ -87,6 +91,13 @@ def positions_in(source: Source) -> Straight | None:
 def depth_in(source: Source) -> StraightDepth:
     """What becomes of depth maps of the pictures as they were taken, in those of the source."""
     return source.depth if isinstance(source, UndistortedSource) else lambda _time, depth: depth
+
+
+def straight_masks(source: Source, times: Sequence[float], masks: Callable[[], Iterator[Mask]]) -> Iterator[Mask]:
+    """Masks of the pictures as they were taken, one for each time, as they belong to those of the source."""
+    if not isinstance(source, UndistortedSource):
+        return masks()
+    return (source.mask(time, kept) for time, kept in zip(times, masks(), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
