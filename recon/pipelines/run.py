@@ -34,7 +34,7 @@ from recon.pipelines.given import Scaling, SettingsOfLengths, given_anchor, scal
 from recon.pipelines.masks import Kept, Masks, open_masks
 from recon.pipelines.metres import Anchor, Gauge, gauges, probes
 from recon.pipelines.poses import Film, Found, Poses, find_poses, place_of
-from recon.pipelines.straight import straight_camera, straight_depth_maps, straightened
+from recon.pipelines.straight import straight_camera, straight_depth_maps, straight_masks, straightened
 from recon.pipelines.units import UNIT_NAMES, MapScale
 from recon.settings import CleanSettings, PointcloudSettings, PosesSettings
 from recon.stages.camera import Camera, first_known, from_fov, given
@@ -356,7 +356,8 @@ class Footage:
 
     def _kept(self, masks: Masks, maps: DepthMaps) -> Callable[[], Iterator[Kept]]:
         every = partial(every_time, self.source, self.settings.sampling.picture_rate)
-        return partial(masks.kept, masks.match(self.source, _all_times(maps), every))
+        times = _all_times(maps)
+        return partial(straight_masks, self.source, times, partial(masks.kept, masks.match(self.source, times, every)))
 
 
 def _film(scene: Scene, intrinsics: Intrinsics, observer: Observer) -> Film:
