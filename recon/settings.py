@@ -104,9 +104,9 @@ class CameraSettings(Section):
     maps of a video's frames."""
     slam_units: Literal["auto", "metres", "arbitrary"] = "auto"
     """Units of --trajectory and --sparse; auto: TUM, KITTI and pose files are metres, SfM models are arbitrary."""
-    poses: Literal["auto", "track", "still"] = "auto"
-    """Where camera poses come from: --trajectory, where it is given; else track (from the pictures and their depth) or
-    still (the camera does not move); auto tracks."""
+    poses: Literal["auto", "track", "colmap", "still"] = "auto"
+    """Where camera poses come from, where no --trajectory is given: track (from the pictures and their depth), colmap
+    (structure from motion: slower, needs pycolmap) or still (the camera does not move); auto tracks."""
     static: bool = False
     """The camera does not move: --poses still."""
 

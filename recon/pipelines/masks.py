@@ -3,7 +3,6 @@
 COLMAP's convention: black is left out. A mask belongs to its picture by name, by time (a video of masks), or by order.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -20,8 +19,6 @@ from recon.io.video import open_source
 from recon.settings import SamplingSettings
 from recon.types import DepthEstimate, Picture, ShotFrame
 
-logger = logging.getLogger(__name__)
-
 Kept = Bool[np.ndarray, "h w"]
 """True where a picture counts."""
 Pairs = Iterable[tuple[ShotFrame, DepthEstimate]]
@@ -29,8 +26,8 @@ Pairs = Iterable[tuple[ShotFrame, DepthEstimate]]
 _WHITE = 128
 """8 bit; encoders of video leave neither black nor white as they were."""
 _OTHER_SHAPE = 0.02
-_BESIDE = 0.02
-"""Seconds by which a mask's time may always be off."""
+_ROUNDING = 1e-3
+"""Seconds by which times in a container may be off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +76,17 @@ class Masks:
                 yield frame.rgb
 
     def _by_time(self, times: Sequence[float]) -> list[int]:
+        """Each mask is shown until the next one, the last for as long as the others."""
         with closing(self.source.frames()) as frames:
             known = np.array([frame.time for frame in frames])
+        shown = np.maximum(np.searchsorted(known, np.array(times) + _ROUNDING, side="right") - 1, 0)
         step = float(np.median(np.diff(known))) if len(known) > 1 else 0.0
-        nearest = np.searchsorted((known[1:] + known[:-1]) / 2, times)
-        for frame in np.flatnonzero(np.abs(known[nearest] - times) > max(step / 2, _BESIDE))[:1]:
+        for frame in np.flatnonzero(np.abs(np.array(times) - known[shown]) > step + 2 * _ROUNDING)[:1]:
             raise FormatError(
                 f"{self.source.info.path}: frame {frame} ({times[frame]:.3f} s) has no mask: the masks end at "
                 f"{known[-1]:.3f} s; a video of masks must be as long as that of the pictures"
             )
-        return [int(number) for number in nearest]
+        return [int(number) for number in shown]
 
     def _by_name(self, numbers: dict[str, int], names: dict[float, str], times: Sequence[float]) -> list[int]:
         for time in times:

@@ -1,5 +1,6 @@
 """Poses in files: TUM, KITTI, transforms.json, COLMAP, and the pictures that the last two name."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from os.path import relpath
@@ -23,11 +24,14 @@ from recon.pipelines.run import Reconstruction
 from recon.streams import prefetched
 from recon.types import CameraTrajectory, Intrinsics, Picture, PointCloud
 
+logger = logging.getLogger(__name__)
+
 Kind = Literal["tum", "kitti", "transforms", "colmap", "colmap-text"]
 
 IMAGES: Final = "images"
 """Folder of pictures beside a transforms.json, and in a COLMAP folder."""
 _QUALITY: Final = 95
+_ROWS: Final = "%s: KITTI has no times, and only %d of %d frames have a pose: row n is not frame n, see %s"
 
 
 def picture_name(index: int) -> str:
@@ -51,6 +55,8 @@ def write_poses(run: Reconstruction, found: Found, path: Path, kind: Kind, names
     if kind == "tum":
         write_tum(path, trajectory)
     elif kind == "kitti":
+        if len(found.frames) < run.maps.frame_count:
+            logger.warning(_ROWS, path.name, len(found.frames), run.maps.frame_count, times_beside(path).name)
         write_kitti(path, found.segment.trajectory)
         _write_times(times_beside(path), trajectory)
     elif kind == "transforms":

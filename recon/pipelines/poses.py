@@ -1,6 +1,7 @@
 """Where the camera was: given, still, or found from the pictures; one list of segments, for clouds and for files."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -21,6 +22,8 @@ from recon.stages.pose import Motion, Place, Segment, estimate
 from recon.stages.pose.segment import Structure
 from recon.types import CameraTrajectory, DepthFrame, Intrinsics, Units
 
+Watch = Callable[[Iterable[Callable[[], None]], str, float | None], Iterator[Callable[[], None]]]
+
 _AT_REST = 1e-6
 """Part of the depth unit, or radians, below which given poses count as one and the same."""
 
@@ -36,8 +39,16 @@ class Film:
     units: Mapping[int, Units]
     """Of the depth of each of these, or of the poses."""
     intrinsics: Intrinsics
-    depth: Callable[[], Iterator[tuple[int, Iterator[DepthFrame]]]]
+    depth: Callable[[], Generator[tuple[int, Iterator[DepthFrame]], None, None]]
     """Goes through the frames of each of these shots, from the first one on each time; gives the shot's number too."""
+
+    watch: Watch
+    """Shows how a list of steps goes on (an observer's)."""
+
+    def depth_of(self, shot: int) -> Iterator[DepthFrame]:
+        """The frames of one shot, from its first one on."""
+        with closing(self.depth()) as shots:
+            yield from next(frames for number, frames in shots if number == shot)
 
     def times_of(self, shot: ShotSpan) -> Sequence[float]:
         """Of the frames of a shot, seconds."""
@@ -177,6 +188,11 @@ def find_poses(source: Source, settings: CameraSettings) -> Poses:
     if settings.still:
         how = "--static" if settings.static else "--poses still"
         return Poses(still, f"the camera does not move ({how})", None, "z", needs_depth=False)
+    if settings.poses == "colmap":
+        from recon.stages.pose.colmap import installed  # noqa: PLC0415 - an optional package
+
+        installed()  # before hours of work, not after
+        return Poses(mapped, "estimated by COLMAP, in the units of the depth", None, "z", needs_depth=True)
     return Poses(tracked, "estimated from the pictures and their depth", None, "z", needs_depth=True)
 
 
@@ -211,6 +227,15 @@ def tracked(film: Film) -> Iterator[Found]:
     for shot, frames in film.depth():
         for segment in estimate(frames, film.intrinsics):
             yield Found.of(segment, film, film.units[shot], estimated=True)
+
+
+def mapped(film: Film) -> Iterator[Found]:
+    """Poses by structure from motion (``recon.stages.pose.reconstruct``)."""
+    from recon.stages.pose.reconstruct import reconstructed  # noqa: PLC0415 - an optional package
+
+    for shot in film.shots:
+        for segment in reconstructed(partial(film.depth_of, shot.shot), film.intrinsics, watch=film.watch):
+            yield Found.of(segment, film, film.units[shot.shot], estimated=True)
 
 
 def _known(film: Film, trajectory: CameraTrajectory, units: Units) -> Found:

@@ -1,8 +1,8 @@
 """From settings to a run: every choice is made here, once, and told."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -347,7 +347,7 @@ class Footage:
         camera = view.camera() if with_camera else Camera(Intrinsics.from_fov(60.0, *size), UNUSED, None)
         scene = Scene(source, maps, [None] * len(maps.shots), settings.clean.edge, None)
         units = {shot.shot: poses.units or "relative" for shot in maps.shots}
-        film = Film(_all_times(maps), maps.shots, units, camera.intrinsics, lambda: iter(()))
+        film = Film(_all_times(maps), maps.shots, units, camera.intrinsics, _no_depth, observer.watch)
         return Reconstruction(scene, {}, view.content, camera, poses, tuple(poses.find(film)), observer)
 
     def _masks(self) -> Masks | None:
@@ -364,10 +364,15 @@ def _film(scene: Scene, intrinsics: Intrinsics, observer: Observer) -> Film:
     maps, units = scene.maps, {shot: plan.gauge.units for shot, plan in enumerate(scene.plans) if plan is not None}
     shots = [span for span in maps.shots if span.shot in units]
 
-    def depth() -> Iterator[tuple[int, Iterator[DepthFrame]]]:
-        return ((shot, frames) for shot, _plan, frames in scene.shots(observer, "poses"))
+    def depth() -> Generator[tuple[int, Iterator[DepthFrame]], None, None]:
+        with closing(scene.shots(observer, "poses")) as passed:
+            yield from ((shot, frames) for shot, _plan, frames in passed)
 
-    return Film(_all_times(maps), shots, units, intrinsics, depth)
+    return Film(_all_times(maps), shots, units, intrinsics, depth, observer.watch)
+
+
+def _no_depth() -> Generator[tuple[int, Iterator[DepthFrame]], None, None]:
+    yield from ()
 
 
 def _all_times(maps: DepthMaps) -> list[float]:

@@ -1,0 +1,383 @@
+"""`recon poses`, on rendered clips with exact depth: what it writes, what it says, and what it says when it cannot."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pycolmap
+import pytest
+import yaml
+from clips import rgb_frame, write_clip
+from scenes import hand_held, rendered, room
+from scipy.spatial.transform import Rotation
+
+from recon.errors import FormatError
+from recon.geometry import inverse, rigid
+from recon.io.cloud import file_from_world, read_ply
+from recon.io.pictures import read_picture
+from recon.io.source import Source
+from recon.io.trajectory import read_trajectory, write_tum
+from recon.io.video import open_source
+from recon.pipelines.masks import masked, open_masks
+from recon.settings import SamplingSettings
+from recon.types import CameraTrajectory, DepthEstimate, DepthMap, Frame, Intrinsics, Picture, ShotFrame
+from recon_cli.cli import run
+
+CAMERA = Intrinsics.from_fov(65.0, 320, 240)
+COUNT = 10
+
+Views = Sequence[tuple[Picture, DepthMap]]
+
+
+def path() -> np.ndarray:
+    return hand_held(COUNT, 1.5).world_from_camera
+
+
+@cache
+def walk() -> Views:
+    """A few steps through a furnished room."""
+    return rendered(room(), CAMERA, path(), samples=1)
+
+
+@cache
+def pan() -> Views:
+    """Two degrees to the right in each frame, on the spot."""
+    first = path()[0]
+    turns = (Rotation.from_euler("y", 2.0 * number, degrees=True).as_matrix() for number in range(COUNT))
+    return rendered(room(), CAMERA, [first @ rigid(turn, np.zeros(3)) for turn in turns], samples=1)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Callable[[Views], list[str]]:
+    """Writes pictures and their depth; returns what names them on a command line."""
+
+    def written(views: Views) -> list[str]:
+        for number, (rgb, depth) in enumerate(views):
+            for folder, values in (("clip", rgb[..., ::-1]), ("depth", (1000 * depth).round().astype(np.uint16))):
+                (tmp_path / folder).mkdir(exist_ok=True)
+                cv2.imwrite(str(tmp_path / folder / f"{number:04d}.png"), values)
+        return [str(tmp_path / "clip"), "--depth", str(tmp_path / "depth"), "--fov", "65"]
+
+    return written
+
+
+def words(text: str) -> str:
+    """What a table says, without its lines."""
+    return " ".join(text.replace("│", " ").split())
+
+
+def facts_of(output: Path) -> dict[str, object]:
+    """What stands in the settings beside a result."""
+    facts: dict[str, object] = yaml.safe_load(Path(f"{output}.yaml").read_text("utf-8"))["provenance"]
+    return facts
+
+
+def error(estimated: np.ndarray, true: np.ndarray) -> float:
+    """Largest distance, from the first camera."""
+    relative = [inverse(poses[:1]) @ poses for poses in (estimated, true)]
+    return float(np.linalg.norm(relative[0][:, :3, 3] - relative[1][:, :3, 3], axis=1).max())
+
+
+def read(path: Path, **options: object) -> CameraTrajectory:
+    return read_trajectory(path, **({"times_by_name": {}, "rate": None} | options))
+
+
+# --- four films that end well ------------------------------------------------------------------------------------
+
+
+def test_a_walk_is_followed(
+    clip: Callable[[Views], list[str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first camera stands at the origin and looks along +y, as the cloud of the same clip has it."""
+    output = tmp_path / "walk.tum"
+    assert run(["poses", *clip(walk()), "-o", str(output)]) == 0
+    found = read(output)
+    np.testing.assert_allclose(found.times, np.arange(COUNT) / 30, atol=1e-9)
+    np.testing.assert_allclose(found.world_from_camera[0], file_from_world("z"), atol=1e-9)
+    assert error(found.world_from_camera, path()) < 0.02
+    facts = facts_of(output)["segments"]["walk.tum"]
+    assert (facts["frames"], facts["runs"], facts["motion"], facts["units"]) == (COUNT, ["0 to 9"], "free", "metres")
+    told = words(capfd.readouterr().err)
+    assert "10 of 10 frames placed" in told
+    assert "the camera moves" in told
+    report = json.loads((tmp_path / "walk.tum.report.json").read_text("utf-8"))
+    assert (report["without_pose"], report["paths"][0]["motion"]) == (0, "free")
+
+
+def test_a_camera_that_does_not_move_is_told(
+    clip: Callable[[Views], list[str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["poses", *clip([walk()[0]] * 5), "-o", str(tmp_path / "a.tum")]) == 0
+    assert np.ptp(read(tmp_path / "a.tum").world_from_camera, axis=0).max() == 0
+    assert "the camera does not move" in words(capfd.readouterr().err)
+
+
+def test_a_camera_that_only_turns_is_told(
+    clip: Callable[[Views], list[str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["poses", *clip(pan()), "-o", str(tmp_path / "a.tum")]) == 0
+    assert np.ptp(read(tmp_path / "a.tum").world_from_camera[:, :3, 3], axis=0).max() < 1e-9
+    segment = facts_of(tmp_path / "a.tum")["segments"]["a.tum"]
+    assert (segment["motion"], segment["moved"]) == ("turning", pytest.approx(0))
+    assert segment["turned_degrees"] == pytest.approx(2 * (COUNT - 1), abs=0.5)
+    assert "pictures cannot show lengths" in words(capfd.readouterr().err)
+
+
+def test_a_cut_begins_another_world_in_a_file_of_its_own(clip: Callable[[Views], list[str]], tmp_path: Path) -> None:
+    """The longer one has the name; a later run that needs fewer files takes the others away, and nothing else."""
+    elsewhere = [(255 - rgb[::-1], depth[::-1]) for rgb, depth in walk()[:4]]
+    video = clip([*elsewhere, *walk()[:6]])
+    for name in ("a.2.tum", "a.3.tum"):
+        (tmp_path / name).write_text("mine")
+    assert run(["poses", *video, "-o", str(tmp_path / "a.tum")]) == 0
+    assert (tmp_path / "a.2.tum").read_text() == "mine"
+    first, second = (read(tmp_path / name).times for name in ("a.tum", "a.4.tum"))
+    np.testing.assert_allclose(first * 30, range(4, 10), atol=1e-6)
+    np.testing.assert_allclose(second * 30, range(4), atol=1e-6)
+    assert list(facts_of(tmp_path / "a.tum")["segments"]) == ["a.tum", "a.4.tum"]
+    assert run(["poses", *video, "--static", "--start", "0.13", "-o", str(tmp_path / "a.tum")]) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.tum")) == ["a.2.tum", "a.3.tum", "a.tum"]
+
+
+def test_three_frames_and_one_are_enough(clip: Callable[[Views], list[str]], tmp_path: Path) -> None:
+    video = clip(walk()[:3])
+    for frames, end in ((3, "1"), (1, "0.01")):
+        assert run(["poses", *video, "--end", end, "-o", str(tmp_path / "a.tum")]) == 0
+        assert len(read(tmp_path / "a.tum").times) == frames
+
+
+def test_nothing_to_see_is_one_line_and_no_file(
+    clip: Callable[[Views], list[str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grey = (np.full((240, 320, 3), 128, np.uint8), np.full((240, 320), 2, np.float32))
+    assert run(["poses", *clip([grey] * 3), "-o", str(tmp_path / "a.tum")]) == 1
+    assert "none of its 3 frames could be placed" in capfd.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip", "depth"]
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def test_a_cloud_by_the_written_poses_is_the_cloud_by_their_estimation(
+    clip: Callable[[Views], list[str]], tmp_path: Path
+) -> None:
+    """Poses and clouds stand in one world: one command's poses are the other's trajectory."""
+    video = clip(walk()[:5])
+    assert run(["poses", *video, "-o", str(tmp_path / "a.tum")]) == 0
+    assert run(["pointcloud", *video, "--voxel", "0.05", "-o", str(tmp_path / "own.ply")]) == 0
+    given = ["--trajectory", str(tmp_path / "a.tum"), "--voxel", "0.05"]
+    assert run(["pointcloud", *video, *given, "-o", str(tmp_path / "given.ply")]) == 0
+    own, by_file = (read_ply(tmp_path / name).points for name in ("own.ply", "given.ply"))
+    np.testing.assert_allclose(own.mean(axis=0), by_file.mean(axis=0), atol=0.01)
+
+
+@pytest.mark.parametrize("layout", ["colmap", "colmap-text"])
+def test_a_colmap_folder_has_pictures_points_and_tracks(
+    clip: Callable[[Views], list[str]], tmp_path: Path, layout: str
+) -> None:
+    folder = tmp_path / "model"
+    assert run(["poses", *clip(walk()), "--format", layout, "--pictures", "-o", str(folder)]) == 0
+    model = pycolmap.Reconstruction(folder / "sparse" / "0")
+    names = [f"frame_{number:06d}.jpg" for number in range(1, COUNT + 1)]
+    assert sorted(image.name for image in model.images.values()) == names
+    assert sorted(path.name for path in (folder / "images").iterdir()) == names
+    assert read_picture(folder / "images" / names[0]).shape == (240, 320, 3)
+    assert (model.cameras[1].width, model.cameras[1].height) == (320, 240)
+    assert model.num_points3D() > 50
+    assert model.compute_mean_track_length() >= 2
+    assert model.compute_mean_reprojection_error() < 1
+    by_header = [point.error for point in model.points3D.values()]
+    model.update_point_3d_errors()
+    np.testing.assert_allclose(by_header, [point.error for point in model.points3D.values()], rtol=1e-6)
+    again = read(folder / "sparse" / "0", rate=30.0)
+    np.testing.assert_allclose(again.times, np.arange(COUNT) / 30, atol=1e-9)
+    assert error(again.world_from_camera, path()) < 0.02
+
+
+def test_a_model_names_the_pictures_that_are_there(clip: Callable[[Views], list[str]], tmp_path: Path) -> None:
+    video = clip(walk()[:4])
+    assert run(["poses", *video, "-o", str(tmp_path / "model")]) == 0
+    model = pycolmap.Reconstruction(tmp_path / "model" / "sparse" / "0")
+    assert sorted(image.name for image in model.images.values()) == [f"{number:04d}.png" for number in range(4)]
+    assert run(["poses", *video, "-o", str(tmp_path / "a.json")]) == 0
+    assert json.loads((tmp_path / "a.json").read_text())["frames"][3]["file_path"] == "clip/0003.png"
+
+
+def test_transforms_come_with_pictures_and_points(clip: Callable[[Views], list[str]], tmp_path: Path) -> None:
+    output = tmp_path / "nerf" / "transforms.json"
+    video = clip(walk())
+    for _ in range(2):  # what recon wrote is replaced
+        assert run(["poses", *video, "--pictures", "-o", str(output)]) == 0
+    content = json.loads(output.read_text("utf-8"))
+    assert all((output.parent / frame["file_path"]).is_file() for frame in content["frames"])
+    assert len(read_ply(output.parent / content["ply_file_path"]).points) > 50
+    assert (content["w"], content["fl_x"]) == (320, pytest.approx(CAMERA.fx))
+    assert error(read(output, rate=30.0).world_from_camera, path()) < 0.02
+    (output.parent / "images" / "holiday.jpg").write_text("mine")
+    assert run(["poses", *video, "--pictures", "-o", str(output)]) == 2
+    assert (output.parent / "images" / "holiday.jpg").read_text() == "mine"
+
+
+def test_kitti_begins_at_the_first_camera_and_has_its_times_beside_it(
+    clip: Callable[[Views], list[str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its rows are frames only where every frame has a pose; else that is said."""
+    video = clip(walk())
+    assert run(["poses", *video, "-o", str(tmp_path / "a.kitti")]) == 0
+    rows = np.loadtxt(tmp_path / "a.kitti").reshape(-1, 3, 4)
+    np.testing.assert_allclose(rows[0], np.eye(4)[:3], atol=1e-9)
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "a.times.txt") * 30, range(COUNT), atol=1e-9)
+    assert "row n is not frame n" not in capfd.readouterr().err
+    few = CameraTrajectory(np.arange(4) / 30, path()[:4])
+    write_tum(tmp_path / "few.tum", few)
+    given = ["--trajectory", str(tmp_path / "few.tum"), "-o", str(tmp_path / "a.kitti")]
+    assert run(["poses", *video, *given]) == 0
+    told = words(capfd.readouterr().err)
+    assert "only 4 of 10 frames have a pose: row n is not frame n, see a.times.txt" in told
+    assert "6 of 10 frames have no pose and are left out" in told
+
+
+def test_a_given_trajectory_is_brought_to_the_frames_without_depth(
+    clip: Callable[[Views], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its poses it is interpolated; its world stays as it is."""
+    monkeypatch.setattr("recon.models.choose.choose_network", None)
+    video, *_ = clip(walk())
+    write_tum(tmp_path / "a.tum", CameraTrajectory(np.arange(0, COUNT, 2) / 30, path()[::2]))
+    assert run(["poses", video, "--trajectory", str(tmp_path / "a.tum"), "-o", str(tmp_path / "b.tum")]) == 0
+    found = read(tmp_path / "b.tum")
+    np.testing.assert_allclose(found.times * 30, range(COUNT), atol=1e-6)  # the last one is half a step beside a pose
+    np.testing.assert_allclose(found.world_from_camera[::2], path()[::2], atol=1e-9)
+    middle = (path()[0, :3, 3] + path()[2, :3, 3]) / 2
+    np.testing.assert_allclose(found.world_from_camera[1, :3, 3], middle, atol=1e-9)
+    assert not (tmp_path / "b.tum.report.json").exists(), "there are no lengths of recon's to be trusted"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["-o", "a.ply"], "must end in .tum, .txt, .kitti or .json, or be a folder"),
+        (["-o", "a.tum", "--pictures"], "tum names no pictures"),
+        (["--static", "--poses", "track"], "--static and --poses track contradict each other"),
+        (["--poses", "still", "--trajectory", "a.tum"], "--poses still and --trajectory contradict each other"),
+        (["--mask-invert"], "--mask-invert is for --mask"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_line(
+    options: list[str], says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["poses", "clip.mp4", *options]) == 2
+    assert says in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("output", ["a.tum", "a.kitti", "model"])
+def test_what_the_user_has_is_not_overwritten(
+    clip: Callable[[Views], list[str]], tmp_path: Path, output: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / {"a.tum": "a.tum", "a.kitti": "a.times.txt", "model": "model/notes.txt"}[output]
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("precious")
+    assert run(["poses", *clip(walk()[:2]), "--static", "-o", str(tmp_path / output)]) == 2
+    assert mine.read_text() == "precious"
+    assert "recon: error: " in capfd.readouterr().err
+
+
+def test_an_interrupted_run_leaves_nothing_half_written(
+    clip: Callable[[Views], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recon.pipelines.pose_files.write_poses", stopped)
+    video = clip(walk()[:2])
+    for output in ("a.tum", "model", "transforms.json"):
+        pictures = [] if output == "a.tum" else ["--pictures"]
+        assert run(["poses", *video, "--static", *pictures, "-o", str(tmp_path / output)]) == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip", "depth"]
+
+
+# --- masks -------------------------------------------------------------------------------------------------------
+
+
+def paint(folder: Path, names: Sequence[str], *, size: tuple[int, int] = (240, 320), left: int = 0) -> Path:
+    """Masks whose left half is ``left`` and whose right half is the opposite."""
+    folder.mkdir(exist_ok=True)
+    mask = np.full(size, 255 - left, np.uint8)
+    mask[:, : size[1] // 2] = left
+    for name in names:
+        cv2.imwrite(str(folder / name), mask)
+    return folder
+
+
+def source_of(video: list[str], **sampling: float) -> Source:
+    return open_source(video[0], SamplingSettings(**sampling))
+
+
+def matched(masks: Path, source: Source) -> list[int]:
+    """The number of the mask of each frame."""
+    times = [frame.time for frame in source.frames()]
+    return open_masks(masks, source, invert=False).match(source, times, lambda: [n / 30 for n in range(6)])
+
+
+def test_black_is_left_out_at_any_size_of_the_maps(clip: Callable[[Views], list[str]], tmp_path: Path) -> None:
+    source = source_of(clip(walk()[:1]))
+    folder = paint(tmp_path / "masks", ["0000.png"])
+    estimate = DepthEstimate(0, 0.0, 0, np.ones((6, 8), np.float32))
+    frame = ShotFrame(Frame(0, 0.0, np.zeros((6, 8, 3), np.uint8)), 0)
+    for invert, left_known in ((False, False), (True, True)):
+        masks = open_masks(folder, source, invert=invert)
+        [(_, found)] = masked([(frame, estimate)], masks.kept([0]))
+        assert np.isfinite(found.values[:, :4]).all() == left_known
+        assert np.isfinite(found.values[:, 4:]).all() != left_known
+
+
+def test_masks_belong_to_pictures_by_name_else_by_order(clip: Callable[[Views], list[str]], tmp_path: Path) -> None:
+    """COLMAP calls the mask of 0003.png 0003.png.png."""
+    video = clip([walk()[0]] * 6)
+    by_name = paint(tmp_path / "named", [f"{number:04d}.png.png" for number in (5, 4, 3, 2, 1, 0)])
+    assert matched(by_name, source_of(video, every=1 / 15)) == [0, 2, 4]
+    for count in (3, 6):  # one for each frame that is used, or for each that there is
+        by_order = paint(tmp_path / f"of {count}", [f"m{number}.png" for number in range(count)])
+        assert matched(by_order, source_of(video, every=1 / 15)) == ([0, 1, 2] if count == 3 else [0, 2, 4])
+
+
+def test_masks_that_cannot_belong_are_refused(clip: Callable[[Views], list[str]], tmp_path: Path) -> None:
+    source = source_of(clip([walk()[0]] * 6))
+    with pytest.raises(FormatError, match="4 masks for 6 frames"):
+        matched(paint(tmp_path / "a", [f"m{number}.png" for number in range(4)]), source)
+    with pytest.raises(FormatError, match="the picture 0002 has no mask of its name"):
+        matched(paint(tmp_path / "b", ["0000.png", "0001.png"]), source)
+    with pytest.raises(FormatError, match="must have the same shape"):
+        matched(paint(tmp_path / "c", ["0000.png"], size=(240, 240)), source)
+
+
+def test_a_video_of_masks_goes_by_time(clip: Callable[[Views], list[str]], tmp_path: Path) -> None:
+    """At half the rate each mask counts twice; encoders leave black and white only nearly so."""
+    source = source_of(clip([walk()[0]] * 6))
+    pictures = [np.full((240, 320, 3), 255 * (number % 2), np.uint8) for number in range(3)]
+    film = write_clip(tmp_path / "masks.mp4", map(rgb_frame, pictures), rate=15)
+    assert matched(film, source) == [0, 0, 1, 1, 2, 2]
+    kept = open_masks(film, source, invert=False).kept([0, 1, 1, 2])
+    assert [bool(each.all()) for each in kept] == [False, True, True, False]
+    with pytest.raises(FormatError, match=r"frame 3 .* has no mask"):
+        matched(write_clip(tmp_path / "short.mp4", map(rgb_frame, pictures[:2]), rate=30), source)
+
+
+def test_what_moves_is_masked_out_of_poses_and_cloud(clip: Callable[[Views], list[str]], tmp_path: Path) -> None:
+    """The left half shows another place that slides along: with its mask, the right half alone says how one walks."""
+    views = [(rgb.copy(), depth.copy()) for rgb, depth in walk()]
+    for number, (rgb, depth) in enumerate(views):
+        rgb[:, :160] = np.roll(walk()[0][0], 12 * number, axis=1)[:, 160:]
+        depth[:, :160] = 0.5
+    masks = ["--mask", str(paint(tmp_path / "masks", [f"{number:04d}.png" for number in range(COUNT)]))]
+    video = clip(views)
+    assert run(["poses", *video, *masks, "-o", str(tmp_path / "a.tum")]) == 0
+    assert error(read(tmp_path / "a.tum").world_from_camera, path()) < 0.03
+    assert run(["pointcloud", *video, *masks, "--voxel", "0.05", "-o", str(tmp_path / "a.ply")]) == 0
+    points = read_ply(tmp_path / "a.ply").points
+    distance = np.linalg.norm(points - read(tmp_path / "a.tum").world_from_camera[:1, :3, 3], axis=1)
+    assert distance.min() > 0.8, "nothing of what is half a metre away"
