@@ -15,15 +15,17 @@ from scipy.spatial import KDTree
 from test_lens import HEIGHT, LENSES, WIDTH, lens_of
 
 from recon.errors import CameraError
+from recon.geometry import project
 from recon.io.cloud import read_ply
 from recon.io.colmap import Camera
-from recon.io.colmap_writer import pinhole_model, write_model
+from recon.io.colmap_writer import Landmarks, pinhole_model, write_model
 from recon.io.depth import DepthFolder
 from recon.io.lens import Lens, outline
 from recon.io.source import Source
 from recon.io.trajectory import write_tum
 from recon.io.undistorted import Lenses, UndistortedSource, common_pinhole, undistorted
 from recon.io.video import open_source
+from recon.pipelines.given import slam_map
 from recon.pipelines.straight import positions_in, straight_camera, straight_masks, straightened
 from recon.settings import PointcloudSettings, SamplingSettings
 from recon.types import CameraTrajectory, Intrinsics
@@ -35,6 +37,15 @@ ACTION = Lens(Intrinsics(150.0, 150.0, 158.0, 122.0, 320, 240), "OPENCV_FISHEYE"
 """120 degrees from left to right."""
 BIG = Intrinsics.from_fov(128.0, 1000, 750)
 """Sees all of them that a pinhole will."""
+
+World = tuple[CameraTrajectory, list[tuple[np.ndarray, np.ndarray]]]
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    """A walk through the room, and what ``BIG`` saw."""
+    walk = hand_held(3, 0.3)
+    return walk, rendered(room(), BIG, walk.world_from_camera, samples=1)
 
 
 def source_of(folder: Path, pictures: Sequence[np.ndarray], names: Sequence[str] = ()) -> Source:
@@ -178,9 +189,9 @@ def test_a_straight_line_is_straight(tmp_path: Path, lens: Lens) -> None:
 
 
 @pytest.mark.parametrize("lens", [PHONE, ACTION], ids=["phone", "action"])
-def test_a_rendered_room_looks_as_the_pinhole_renders_it(tmp_path: Path, lens: Lens) -> None:
-    pose = hand_held(8, 1.0).world_from_camera[3]
-    [(big, _)] = rendered(room(), BIG, [pose], samples=1)
+def test_a_rendered_room_looks_as_the_pinhole_renders_it(tmp_path: Path, world: World, lens: Lens) -> None:
+    walk, [(big, _), *_] = world
+    pose = walk.world_from_camera[0]
     source = single(tmp_path / "p", lens, seen_through(lens, big))
     [(truth, _)] = rendered(room(), source.pinhole, [pose], samples=3)
     off = np.abs(source.picture(0.0).astype(float) - truth).mean()
@@ -287,13 +298,6 @@ def test_a_film_is_made_straight_fast(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------- a whole run
 
 
-@pytest.fixture(scope="module")
-def world() -> tuple[CameraTrajectory, list[tuple[np.ndarray, np.ndarray]]]:
-    """A walk through the room, and what ``BIG`` saw."""
-    walk = hand_held(3, 0.3)
-    return walk, rendered(room(), BIG, walk.world_from_camera, samples=1)
-
-
 def write_maps(folder: Path, depths: Sequence[np.ndarray]) -> Path:
     folder.mkdir()
     for number, depth in enumerate(depths):
@@ -301,7 +305,7 @@ def write_maps(folder: Path, depths: Sequence[np.ndarray]) -> Path:
     return folder
 
 
-def bent_run(folder: Path, world: tuple, lenses: Sequence[Lens]) -> list[str]:
+def bent_run(folder: Path, world: World, lenses: Sequence[Lens]) -> list[str]:
     """Pictures and depth as lenses took them in turn, with the COLMAP model; the options of the command."""
     walk, views = world
     taken = [lenses[number % len(lenses)] for number in range(len(views))]
@@ -324,7 +328,7 @@ def colmap_camera(lens: Lens) -> Camera:
     return Camera(lens.kind, camera.width, camera.height, parameters)
 
 
-def straight_run(folder: Path, world: tuple, camera: Intrinsics) -> list[str]:
+def straight_run(folder: Path, world: World, camera: Intrinsics) -> list[str]:
     """The same as ``camera`` would have taken it."""
     walk, _ = world
     views = rendered(room(), camera, walk.world_from_camera, samples=2)
@@ -339,7 +343,7 @@ def straight_run(folder: Path, world: tuple, camera: Intrinsics) -> list[str]:
 
 
 @pytest.mark.parametrize("lenses", [[PHONE], [ACTION, PHONE]], ids=["one camera", "two cameras"])
-def test_bent_pictures_give_the_cloud_of_straight_ones(tmp_path: Path, world: tuple, lenses: list[Lens]) -> None:
+def test_bent_pictures_give_the_cloud_of_straight_ones(tmp_path: Path, world: World, lenses: list[Lens]) -> None:
     bent = bent_run(tmp_path, world, lenses)
     assert run(["pointcloud", *bent, "-o", str(tmp_path / "bent.ply")]) == 0
     straight = straight_run(tmp_path, world, common_pinhole(lenses))
@@ -421,3 +425,20 @@ def test_depth_has_the_pictures_view(bent_folder: tuple[Source, Path], tmp_path:
     straight = straightened(source, settings_of(camera={"intrinsics": model}))
     found = DepthFolder(tmp_path / "maps", scale=1000.0)[0]
     np.testing.assert_allclose(found, straight.depth(0.0, taken), atol=1e-3)
+
+
+def test_landmarks_are_where_the_pinhole_sees_them(bent_folder: tuple[Source, Path]) -> None:
+    """Features of a model lie in bent pictures; its landmarks anchor depth in straight ones."""
+    source, model = bent_folder
+    points = np.array([(-0.8, 0.5, 2.0), (0.9, -0.6, 2.5), (0.1, 0.0, 1.0)])
+    seen, rows = PHONE.pixels_from_plane(points[:, :2] / points[:, 2:]), np.arange(3)
+    marks = Landmarks(points, np.zeros((3, 3), np.uint8), np.full(3, -1.0), np.zeros(3, np.int64), rows, seen)
+    with_points = pinhole_model(["p0000.png", "p0001.png"], np.stack([np.eye(4)] * 2), PHONE.intrinsics, marks)
+    write_model(model, replace(with_points, cameras={1: colmap_camera(PHONE)}))
+    settings = settings_of(anchor={"sparse": model})
+    straight = straightened(source, settings)
+    camera = straight_camera(straight).intrinsics
+    found = slam_map(straight, settings, model).seen_at([0.0], lambda: camera)
+    np.testing.assert_allclose(found.position * (camera.width, camera.height), project(points, camera), atol=1e-6)
+    as_taken = slam_map(source, settings, model).seen_at([0.0], lambda: camera)
+    np.testing.assert_allclose(as_taken.position * (camera.width, camera.height), seen, atol=1e-6)
