@@ -154,3 +154,10 @@ def test_frames_that_were_left_out_are_told() -> None:
 def test_percent(share: float, text: str) -> None:
     assert percent(share) == text
     assert percent(nan) == "an unknown part"
+
+
+@pytest.mark.parametrize(("without_pose", "findings"), [(15, 0), (16, 1)])
+def test_a_run_that_misses_many_poses_is_doubtful(without_pose: int, findings: int) -> None:
+    found = findings_of(replace(report(), without_pose=without_pose))
+    assert [each.trust for each in found] == ["doubtful"] * findings
+    assert all("16 of 150 frames have no pose" in each.reason for each in found)
