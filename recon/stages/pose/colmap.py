@@ -39,6 +39,9 @@ ALIKE: Final = 10
 LEAST_MATCHES: Final = 30
 """Pictures with fewer verified matches are not used as a pair. Measured: COLMAP's 15 lets in pairs of a bare corridor
 whose relative pose is chance, and global mapping then falls to pieces (an error of 1.4 m becomes one of 5 mm)."""
+LEAST_SEEN: Final = 20
+"""A camera that sees fewer landmarks of the model is not known: global mapping gives every picture of a component one,
+be it by chance (a camera that only turns: 14 pictures, 3 landmarks)."""
 WORDS: Final = 64
 """Descriptors to which those of a picture are compared to tell what it looks like."""
 SEED: Final = 0
@@ -154,8 +157,8 @@ class Workspace:
             found = package.global_mapping(
                 self._database, self._pictures, output, _mapping(package, refine_focal=refine_focal)
             )
-        models = [_model(found[number]) for number in sorted(found)]
-        return sorted(models, key=lambda model: -len(model.pictures))
+        models = (_model(found[number]) for number in sorted(found))
+        return sorted((model for model in models if model is not None), key=lambda model: -len(model.pictures))
 
     @property
     def _pictures(self) -> Path:
@@ -204,26 +207,30 @@ def _mapping(package: ModuleType, *, refine_focal: bool) -> Any:  # noqa: ANN401
 # ------------------------------------------------------------------------------------------------------------- models
 
 
-def _model(found: Any) -> Model:  # noqa: ANN401 - a type of an optional package
-    images = sorted((found.image(number) for number in found.reg_image_ids()), key=lambda image: image.name)
-    row_of = {number: row for row, number in enumerate(sorted(found.points3D))}
-    points = [found.points3D[number] for number in row_of]
+def _model(found: Any) -> Model | None:  # noqa: ANN401 - a type of an optional package
+    """None where no camera is known."""
+    registered = (found.image(number) for number in found.reg_image_ids())
+    images = sorted((each for each in registered if each.num_points3D >= LEAST_SEEN), key=lambda image: image.name)
+    if not images:
+        return None
     seen = [
-        (camera, row_of[feature.point3D_id], *feature.xy)
+        (camera, feature.point3D_id, *feature.xy)
         for camera, image in enumerate(images)
         for feature in image.points2D
         if feature.has_point3D()
     ]
-    table = np.array(seen, np.float64).reshape(-1, 4)
+    table = np.array(seen, np.float64)
+    numbers, point = np.unique(table[:, 1].astype(np.int64), return_inverse=True)
+    points = [found.point3D(number) for number in numbers.tolist()]
     poses = np.tile(np.eye(4), (len(images), 1, 1))
     poses[:, :3] = [image.cam_from_world().matrix() for image in images]
     return Model(
         np.array([int(image.name.partition(".")[0]) for image in images], np.int64),
         poses,
-        np.array([point.xyz for point in points], np.float64).reshape(-1, 3),
-        np.array([point.color for point in points], np.uint8).reshape(-1, 3),
+        np.array([each.xyz for each in points], np.float64),
+        np.array([each.color for each in points], np.uint8),
         table[:, 0].astype(np.int64),
-        table[:, 1].astype(np.int64),
+        point,
         table[:, 2:],
         _intrinsics(found.camera(images[0].camera_id)),
     )

@@ -3,7 +3,12 @@
 Frames that show something new become key frames, and COLMAP finds their cameras and landmarks (``colmap``), from the
 pictures alone. Each frame between is placed among the landmarks of the key frames beside it: they are looked for in it
 (Lucas and Kanade), about where they should be on the way from the one camera to the other, and place it (perspective-
-n-point). Last, the depth maps say how long the unit of length is.
+n-point). Last, the depth maps say how long the unit of length is, each with one say.
+
+Measured on real walks (root mean square error of all centres after a similarity / a rigid alignment, depth of a
+sensor): 17.4 / 24 mm (7-Scenes, 150 frames, 26 of them key frames), 17.6 / 18 mm (HoloLens, 45, 36) and 4.2 / 10 mm
+(TartanAir, 80, 39); all 80 frames as key frames give no less (5.0 mm). An adjustment with depth as a prior afterwards
+(``recon.bundle``) made some paths better and others worse, most of all where a network's depth drifts: there is none.
 """
 
 import logging
@@ -51,7 +56,8 @@ LEAST_BASE: Final = 0.02
 LEAST_FACTORS: Final = 20
 """Fewer landmarks do not say how the depth map of a key frame compares with the model."""
 SCATTER: Final = 0.15
-"""Disagreement of depth maps about the unit of length above which it is doubtful, relative."""
+"""Disagreement of depth maps about the unit of length above which it is doubtful, as a logarithm. Measured: 0.003 to
+0.05 where both depth and path are right, 0.2 to 0.7 where one of them is wrong."""
 
 
 def unwatched(steps: Iterable[Step], label: str, total: float | None) -> Iterator[Step]:  # noqa: ARG001 - a Watch
@@ -176,7 +182,7 @@ def _models(workspace: Workspace, intrinsics: Intrinsics, *, refine_focal: bool,
     steps: Sequence[Step] = (partial(workspace.find_features, intrinsics), workspace.match, mapped)
     for step in watch(steps, "structure from motion", float(len(steps))):
         step()
-    usable = [model for model in found if _is_usable(model)]
+    usable = [model for number, model in enumerate(found) if _is_usable(model) and _is_apart(model, found[:number])]
     if not usable:
         logger.warning(
             "structure from motion finds no way of the camera (it stands, only turns, or its pictures have too little "
@@ -186,12 +192,17 @@ def _models(workspace: Workspace, intrinsics: Intrinsics, *, refine_focal: bool,
 
 
 def _is_usable(model: Model) -> bool:
-    """Whether enough cameras see enough from places that are far enough apart."""
-    if len(model.pictures) < LEAST_KEY_FRAMES or not len(model.points):
+    """Whether it has enough cameras, in places that are far enough apart."""
+    if len(model.pictures) < LEAST_KEY_FRAMES:
         return False
     centres = inverse(model.camera_from_world)[:, :3, 3]
     base = float(np.linalg.norm(centres - np.median(centres, axis=0), axis=1).max())
     return base > LEAST_BASE * float(np.median(_depths(model)))
+
+
+def _is_apart(model: Model, larger: Sequence[Model]) -> bool:
+    """Whether it shares no picture with a larger one: each frame has one world."""
+    return not any(np.isin(model.pictures, other.pictures).any() for other in larger)
 
 
 def _depths(model: Model) -> Float64[np.ndarray, " n"]:
@@ -369,8 +380,8 @@ class Unit(NamedTuple):
         if max(self.scatter, abs(self.drift)) <= SCATTER:
             return None
         return (
-            f"the scale of the poses is doubtful: single depth maps differ by {100 * self.scatter:.0f} % about it, and "
-            f"by {100 * np.expm1(abs(self.drift)):.0f} % from the beginning to the end"
+            f"the scale of the poses is doubtful: depth maps disagree about it by {100 * self.scatter:.0f} %, and by "
+            f"{100 * np.expm1(abs(self.drift)):.0f} % from the beginning to the end: depth drifts, or the path is wrong"
         )
 
 
