@@ -50,7 +50,11 @@ MOVED: Final = 0.03
 LEAST_CORNERS: Final = 50
 """A picture with fewer corners is no key frame."""
 LEAST_KEY_FRAMES: Final = 5
-"""Fewer key frames do not make a segment: of three or four, one that is wrong contradicts nobody."""
+"""Fewer key frames do not make a segment: of three or four, one that is wrong contradicts nobody. Such a model is
+dropped."""
+LEAST_SEEN: Final = 50
+"""So is a model whose cameras see fewer landmarks than that, in the median. Measured, in a bare corridor: 43 at an
+error of 400 mm, 62 and 129 at errors of 5."""
 LEAST_BASE: Final = 0.02
 """Largest distance of two centres, in median depths, up to which the camera counts as unmoved."""
 LEAST_FACTORS: Final = 20
@@ -192,8 +196,8 @@ def _models(workspace: Workspace, intrinsics: Intrinsics, *, refine_focal: bool,
 
 
 def _is_usable(model: Model) -> bool:
-    """Whether it has enough cameras, in places that are far enough apart."""
-    if len(model.pictures) < LEAST_KEY_FRAMES:
+    """Whether it has enough cameras that see enough, in places that are far enough apart."""
+    if len(model.pictures) < LEAST_KEY_FRAMES or np.median(np.bincount(model.camera)) < LEAST_SEEN:
         return False
     centres = inverse(model.camera_from_world)[:, :3, 3]
     base = float(np.linalg.norm(centres - np.median(centres, axis=0), axis=1).max())
