@@ -25,15 +25,17 @@ Shapes: n observations, k cameras, p landmarks. Lengths are in the unit of the d
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf
+from math import inf, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy import sparse
 from scipy.sparse.linalg import SuperLU, splu
+from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
+from recon.fitting import SIGMA_FROM_MAD
 from recon.geometry import project
 from recon.types import Intrinsics
 
@@ -56,6 +58,20 @@ _LEAST_DAMPING: Final = 1e-10
 _MOST_DAMPING: Final = 1e8
 _NEAREST: Final = 1e-3
 """Depth below which a landmark counts as behind the camera, in median depths."""
+_MISMATCH: Final = 3.0
+"""Pixels from which on an observation says nothing of depth."""
+_REDUNDANT: Final = 0.25
+_LEAST_KNOWN: Final = 200
+"""With fewer observations for each unknown, or fewer depths in all, nothing is said of how exact they are."""
+_RAYLEIGH: Final = 1.1774
+"""Median distance from the middle of points that scatter by 1 along both axes: sqrt(2 ln 2)."""
+_LEAST_PIXEL: Final = 0.15
+_LEAST_DEPTH: Final = 0.01
+"""Nothing is believed to be more exact than that."""
+_ALIKE: Final = 0.95
+"""Largest correlation of neighbours."""
+_FAR: Final = 1e6
+"""Pixels; more than two pictures are wide."""
 _UNKNOWNS: Final = 7
 """Of a camera: translation, rotation, logarithm of the factor of its depth map."""
 _KINDS: Final = (slice(0, 3), slice(3, 6), slice(6, 7))
@@ -95,6 +111,10 @@ class Observations:
             raise ValueError("the pixel of an observation must be finite")
         if (np.isinf(self.depth) | (self.depth <= 0)).any():
             raise ValueError("the depth of an observation must be positive, or NaN where it is unknown")
+
+    def of(self, chosen: Bool[np.ndarray, " n"]) -> "Observations":
+        """Some of them."""
+        return Observations(self.camera[chosen], self.landmark[chosen], self.pixel[chosen], self.depth[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +163,13 @@ class Bundle:
 
 
 def adjusted(
-    start: Bundle, seen: Observations, intrinsics: Intrinsics, noise: Noise, *, held: Held | None = None
+    start: Bundle,
+    seen: Observations,
+    intrinsics: Intrinsics,
+    noise: Noise,
+    *,
+    held: Held | None = None,
+    most_steps: int = _STEPS,
 ) -> Bundle:
     """The most likely cameras and landmarks near ``start``.
 
@@ -157,12 +183,14 @@ def adjusted(
         intrinsics: the camera of all pictures.
         noise: how much to trust each of them.
         held: cameras whose pose stays (the factor of their depth map is found as that of the others); None: the first.
+        most_steps: a few suffice where the start is near, and what remains is found later.
 
     Raises:
         ValueError: an observation of a camera or landmark that ``start`` does not have, or ``held`` of another length.
     """
     problem = _Problem(_Setting.of(start, seen, held), intrinsics, noise)
-    state = _settled(problem, _State(start.camera_from_world, np.log(start.depth_factor), start.landmarks))
+    state = _State(start.camera_from_world, np.log(start.depth_factor), start.landmarks)
+    state = _settled(problem, state, most_steps)
     return Bundle(state.camera_from_world, np.exp(state.log_factor), state.landmarks)
 
 
@@ -197,6 +225,30 @@ def centre_sigma(
     solver = _solver(problem.reduced(_damped(step, _LEAST_DAMPING)).matrix)
     variance = np.concatenate([np.linalg.eigvalsh(blocks)[:, -1] for blocks in _translations(solver, len(known))])
     return np.where(known, np.sqrt(variance), np.where(setting.held, 0.0, inf))
+
+
+def noise_of(bundle: Bundle, seen: Observations, intrinsics: Intrinsics) -> Noise | None:
+    """How exact pixels and depth maps were, from what an adjustment left of them; None where that is too little.
+
+    A sensor's maps then count for much, those of a network for little. The errors of a network are alike in places that
+    are near each other: n values with a correlation r between neighbours say as much as n (1 - r) / (1 + r) that have
+    none (the effective size of a first-order autoregressive sample: Bayley and Hammersley 1946).
+    """
+    off = residual_pixels(bundle, seen, intrinsics)
+    redundant = 2 * len(off) - 3 * len(bundle.landmarks) - 6 * len(bundle.camera_from_world)
+    depth = _in_cameras(bundle.camera_from_world, bundle.landmarks, seen)[:, 2]
+    known = np.isfinite(seen.depth) & (depth > 0) & (off < _MISMATCH)
+    if redundant < _REDUNDANT * len(off) or known.sum() < _LEAST_KNOWN:
+        return None
+    seen = seen.of(known)
+    error = np.log(depth[known] / seen.depth) - np.log(bundle.depth_factor)[seen.camera]
+    spread = max(_sigma(error), _LEAST_DEPTH)
+    alike = float(np.clip(1 - (_sigma(_apart(seen, error)) / spread) ** 2 / 2, 0, _ALIKE))
+    return Noise(
+        pixel=max(_LEAST_PIXEL, float(np.median(off)) / _RAYLEIGH * sqrt(2 * len(off) / redundant)),
+        depth=spread * sqrt((1 + alike) / (1 - alike)),
+        map=max(_LEAST_DEPTH, _sigma(np.log(bundle.depth_factor))),
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- what is given
@@ -359,11 +411,11 @@ class _Problem:
         return by_camera, by_place @ state.camera_from_world[self._seen.camera, :3, :3]
 
 
-def _settled(problem: _Problem, state: _State) -> _State:
+def _settled(problem: _Problem, state: _State, most_steps: int) -> _State:
     """Where the steps of Levenberg and Marquardt end."""
     loss, damping = problem.first_loss(state), _DAMPING
     residuals = problem.residuals(state, loss)
-    for _ in range(_STEPS):
+    for _ in range(most_steps):
         trial, promised = problem.stepped(state, residuals, damping)
         trial_residuals = problem.residuals(trial, loss)
         done = loss == _LOSS and promised <= _SETTLED * residuals.cost
@@ -445,6 +497,18 @@ def _as_known(residuals: _Residuals) -> _Residuals:
     depth = np.abs(residuals.value[:, 2]) < _INLIER
     inlier = np.column_stack([pixel, pixel, depth]) & (residuals.weight > 0)
     return residuals._replace(weight=inlier * [_PIXEL_EFFICIENCY, _PIXEL_EFFICIENCY, _DEPTH_EFFICIENCY])
+
+
+def _sigma(values: Float64[np.ndarray, " n"]) -> float:
+    return SIGMA_FROM_MAD * float(np.median(np.abs(values - np.median(values))))
+
+
+def _apart(seen: Observations, error: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Differences between the errors of neighbours in a picture."""
+    together = np.column_stack([seen.pixel, _FAR * seen.camera])
+    _, nearest = KDTree(together).query(together, k=2)
+    differences: Float64[np.ndarray, " n"] = error - error[np.asarray(nearest)[:, 1]]
+    return differences
 
 
 def _translations(solver: SuperLU, cameras: int) -> Iterator[Float64[np.ndarray, "some 3 3"]]:

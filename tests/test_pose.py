@@ -11,9 +11,9 @@ from scenes import hand_held, rendered, room
 from scipy.spatial.transform import Rotation
 
 from recon.geometry import inverse, rigid
-from recon.stages.pose import Segment, estimate, posed, refine, tracking, world
+from recon.stages.pose import Place, Segment, estimate, posed, refine, world
 from recon.stages.pose.tracking import PATIENCE
-from recon.types import DepthFrame, DepthMap, Frame, Intrinsics, Picture, RigidTransform
+from recon.types import DepthFrame, DepthMap, Frame, Intrinsics, Picture
 
 CAMERA = Intrinsics.from_fov(65.0, 320, 240)
 
@@ -89,14 +89,15 @@ def relative_errors(segment: Segment, true: np.ndarray) -> tuple[float, float]:
 def test_poses_are_looked_up_by_time_and_frames_without_one_left_out() -> None:
     frames, _ = walk()
 
-    def pose_at(time: float) -> RigidTransform | None:
-        return None if 0.05 < time < 0.15 else rigid(np.eye(3), np.array([time, 0, 0]))
+    def place_at(time: float) -> Place | None:
+        pose = rigid(np.eye(3), np.array([time, 0, 0]))
+        return None if 0.05 < time < 0.15 else Place(3, CAMERA.scaled(1280, 960), pose)
 
-    out = list(posed(frames, CAMERA.scaled(1280, 960), pose_at))
+    out = list(posed(frames, place_at))
     assert [frame.frame.index for frame in out] == [0, 1, 5, 6, 7, 8, 9]
     assert [frame.world_from_camera[0, 3] for frame in out] == pytest.approx([frame.frame.time for frame in out])
     assert out[0].intrinsics == CAMERA, "scaled to the picture"
-    assert {frame.segment for frame in out} == {0}
+    assert {frame.segment for frame in out} == {3}
 
 
 def test_posed_is_lazy() -> None:
@@ -104,7 +105,7 @@ def test_posed_is_lazy() -> None:
         yield walk()[0][0]
         raise RuntimeError("pulled too far")
 
-    assert next(posed(source(), CAMERA, lambda _: np.eye(4))).frame.index == 0
+    assert next(posed(source(), lambda _: Place(0, CAMERA, np.eye(4)))).frame.index == 0
 
 
 # Poses that are estimated
@@ -144,7 +145,7 @@ def test_bundle_adjustment_improves_on_what_was_tracked(monkeypatch: pytest.Monk
     tracked = [trajectory_error(poses_of(unadjusted(monkeypatch, version)), true) for version in versions]
     segments = [only(version) for version in versions]
     adjusted = [trajectory_error(poses_of(segment), true) for segment in segments]
-    assert min(segment.key_frames for segment in segments) >= 5
+    assert min(len(segment.structure.key_frames) for segment in segments) >= 5
     assert np.mean(adjusted) < 0.6 * np.mean(tracked)
     assert max(adjusted) < 0.005 * path_length(true)
 
@@ -196,7 +197,7 @@ def still() -> list[DepthFrame]:
 
 def test_a_camera_that_stands_still_has_one_pose() -> None:
     segment = only(still())
-    assert (segment.motion, segment.key_frames) == ("still", 1)
+    assert (segment.motion, len(segment.structure.key_frames)) == ("still", 1)
     np.testing.assert_array_equal(poses_of(segment), np.tile(np.eye(4), (8, 1, 1)))
 
 
@@ -227,7 +228,7 @@ def test_a_camera_that_only_turns_stays_where_it_is() -> None:
     for version in (frames, with_noise(frames)):
         segment = only(version)
         assert segment.motion == "turning"
-        assert segment.key_frames >= 4
+        assert len(segment.structure.key_frames) >= 4
         assert (poses_of(segment)[:, :3, 3] == 0).all(), "one place, exactly"
         assert relative_errors(segment, true)[1] < 0.15
 
@@ -240,14 +241,17 @@ def test_a_turn_that_jumps_back_is_recognised() -> None:
     assert relative_errors(segment, true)[1] < 0.15
 
 
-def test_a_turn_on_an_arm_is_not_taken_for_a_mere_turn() -> None:
+@pytest.mark.parametrize("arm_length", [0.1, 0.3])
+def test_a_turn_on_an_arm_is_not_taken_for_a_mere_turn(arm_length: float) -> None:
+    """The camera moves by 0.6 to 2 pixels of parallax between key frames: that adds up."""
     start = hand_held(1, 1.0).world_from_camera[0]
-    arm = rigid(np.eye(3), np.array([0.0, 0.0, 0.3]))
+    arm = rigid(np.eye(3), np.array([0.0, 0.0, arm_length]))
     turns = [rigid(Rotation.from_euler("y", 3 * i, degrees=True).as_matrix(), np.zeros(3)) for i in range(10)]
     true = np.stack([start @ inverse(arm) @ turn @ arm for turn in turns])
     segment = only(frames_of(rendered(room(), CAMERA, true, samples=1)))
     assert segment.motion == "free"
-    assert relative_errors(segment, true)[0] < 0.02 * path_length(true)
+    assert relative_errors(segment, true)[0] < 0.1 * path_length(true)
+    assert relative_errors(segment, true)[1] < 0.2
 
 
 # What moves by itself
@@ -329,7 +333,9 @@ def test_a_segment_is_told_as_soon_as_it_ends() -> None:
 def test_nothing_to_see_gives_no_pose_and_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert list(estimate([black(i) for i in range(30)], CAMERA)) == []
     (record,) = caplog.records
-    assert record.getMessage().startswith("frame 0 (0.00 s): too few features of known depth")
+    assert record.getMessage() == (
+        "frame 0 (0.00 s) to frame 29 (0.97 s): too few features of known depth to begin at; 30 frames left out"
+    )
 
 
 def test_a_video_that_ends_in_the_dark_says_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -337,7 +343,7 @@ def test_a_video_that_ends_in_the_dark_says_so(caplog: pytest.LogCaptureFixture)
     assert indices_of(segment) == [0, 1, 2, 3, 4]
     lost, dark = (record.getMessage() for record in caplog.records)
     assert lost.startswith("frame 5 (0.17 s) to frame 6 (0.20 s): tracking is lost (")
-    assert dark.startswith("frame 5 (0.17 s): too few features of known depth")
+    assert dark.startswith("frame 5 (0.17 s) to frame 6 (0.20 s): too few features of known depth")
 
 
 def test_depth_that_is_unknown_gives_no_pose(caplog: pytest.LogCaptureFixture) -> None:
@@ -381,7 +387,7 @@ def test_only_the_pictures_of_the_last_key_frames_are_kept(monkeypatch: pytest.M
     pictures: list[weakref.ref[np.ndarray]] = []
     depths: list[weakref.ref[np.ndarray]] = []
     alive: list[tuple[int, int]] = []
-    grey = tracking.grey
+    grey = world.grey
 
     def remembered(picture: Picture) -> np.ndarray:
         reduced = grey(picture)
@@ -396,9 +402,9 @@ def test_only_the_pictures_of_the_last_key_frames_are_kept(monkeypatch: pytest.M
             del depth
             alive.append((sum(ref() is not None for ref in pictures), sum(ref() is not None for ref in depths)))
 
-    monkeypatch.setattr(tracking, "grey", remembered)
+    monkeypatch.setattr(world, "grey", remembered)
     monkeypatch.setattr(world, "RECENT", 2)
-    assert only(source()).key_frames > 4
+    assert len(only(source()).structure.key_frames) > 4
     assert max(alive)[0] <= 2 + 1, "those of two key frames, and the last one"
     assert max(count for _, count in alive) <= 2, "the first frame's, for the size of the picture, and the last one"
 

@@ -7,34 +7,67 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial.transform import Rotation
 
-from recon.bundle import Bundle, adjusted
+from recon.bundle import Bundle, Noise, Observations, adjusted, centre_sigma, noise_of
 from recon.geometry import inverse, rigid
-from recon.stages.pose.segment import Motion, Segment
-from recon.stages.pose.world import NOISE, World, observations
-from recon.types import CameraTrajectory, Intrinsics, RigidTransform
+from recon.stages.pose.segment import Motion, Segment, Structure
+from recon.stages.pose.world import NOISE, Numbers, World, observations
+from recon.types import CameraTrajectory, RigidTransform
 
 MOST_OBSERVATIONS: Final = 200_000
 """Of landmarks that take part; in very long segments some landmarks are left out."""
+STEPS: Final = 10
+"""Of the adjustment that tells how exact corners and depths are."""
 STILL: Final = 0.5
 """Median distance, pixels, up to which corners count as unmoved."""
 TURNING: Final = 1.0
 """Median error, pixels, up to which a turn alone explains where corners are."""
+SIGNIFICANT: Final = 4.0
+"""Standard deviations by which a camera's centre has to move to have moved."""
+LEAST_MOVE: Final = 0.005
+"""Movement that nobody can tell from the faults of a lens, in median depths."""
 
 Poses = Float64[np.ndarray, "n 4 4"]
 
 
-def refined(world: World, intrinsics: Intrinsics) -> Segment:
-    """The poses of a finished segment."""
-    motion = _motion(world)
-    poses = _adjusted(world, intrinsics) if motion == "free" else _turned(world, motion)
+def refined(world: World) -> Segment:
+    """The poses and landmarks of a finished segment."""
     times = np.array([frame.time for frame in world.frames])
-    return Segment(CameraTrajectory(times, poses), motion, len(world.key_frames))
+    starts = np.array([key_frame.frame for key_frame in world.key_frames])
+    start, seen, landmark = _bundle(world)
+    first = adjusted(start, seen, world.camera, NOISE, most_steps=STEPS)
+    noise = noise_of(first, seen, world.camera) or NOISE
+    bundle = adjusted(first, seen, world.camera, noise)
+    motion = _motion(world, bundle, seen, noise)
+    poses = _interpolated_all(world, bundle.camera_from_world) if motion == "free" else _turned(world, motion)
+    structure = Structure(starts, bundle.landmarks, world.landmarks.color[landmark], seen)
+    return Segment(CameraTrajectory(times, poses), motion, world.camera, structure)
 
 
-def _motion(world: World) -> Motion:
+def _bundle(world: World) -> tuple[Bundle, Observations, Numbers]:
+    """All key frames with the landmarks that two of them see: what is seen, and which these are."""
+    key_frames = world.key_frames
+    seen, landmark = observations(key_frames, len(world.landmarks.position), MOST_OBSERVATIONS)
+    bundle = Bundle(
+        np.stack([each.camera_from_world for each in key_frames]),
+        np.array([each.factor for each in key_frames]),
+        world.landmarks.position[landmark],
+    )
+    return bundle, seen, landmark
+
+
+def _motion(world: World, bundle: Bundle, seen: Observations, noise: Noise) -> Motion:
+    """Still if corners stay, turning if they move as a turn says or the centres of key frames do not move."""
     if max(frame.apart for frame in world.frames) < STILL and len(world.key_frames) == 1:
         return "still"
-    return "turning" if max(frame.turn[1] for frame in world.frames) < TURNING else "free"
+    if max(frame.turn[1] for frame in world.frames) >= TURNING:
+        return "free"
+    if len(world.key_frames) == 1:
+        return "turning"
+    centres = inverse(bundle.camera_from_world)[:, :3, 3]
+    moved = np.linalg.norm(centres - centres[0], axis=1)
+    sigma = centre_sigma(bundle, seen, world.camera, noise)
+    least = LEAST_MOVE * float(np.nanmedian(np.concatenate([each.depth * each.factor for each in world.key_frames])))
+    return "free" if (moved > np.maximum(SIGNIFICANT * sigma, least)).any() else "turning"
 
 
 def _turned(world: World, motion: Motion) -> Poses:
@@ -52,20 +85,12 @@ def _turned(world: World, motion: Motion) -> Poses:
     return np.stack([rigid(turn.T, np.zeros(3)) for turn in turns])
 
 
-def _adjusted(world: World, intrinsics: Intrinsics) -> Poses:
-    """World from camera of all frames, from key frames that are adjusted together."""
-    key_frames = world.key_frames
-    poses = np.stack([each.camera_from_world for each in key_frames])
-    seen, landmark = observations(key_frames, len(world.landmarks.position), MOST_OBSERVATIONS)
-    if len(poses) > 1 and len(landmark):
-        factors = np.array([each.factor for each in key_frames])
-        poses = adjusted(
-            Bundle(poses, factors, world.landmarks.position[landmark]), seen, intrinsics, NOISE
-        ).camera_from_world
-    return np.stack([_between(world, number, poses) for number in range(len(world.frames))])
+def _interpolated_all(world: World, key_poses: Float64[np.ndarray, "k 4 4"]) -> Poses:
+    """World from camera of all frames, from the key frames'."""
+    return np.stack([_between(world, number, key_poses) for number in range(len(world.frames))])
 
 
-def _between(world: World, number: int, key_poses: Poses) -> RigidTransform:
+def _between(world: World, number: int, key_poses: Float64[np.ndarray, "k 4 4"]) -> RigidTransform:
     """World from camera of a frame: as it was found from the key frames beside it, carried over to where these are."""
     frame, key_frames = world.frames[number], world.key_frames
     first, start = frame.key_frame, key_frames[frame.key_frame].frame

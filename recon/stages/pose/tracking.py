@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from recon.stages.pose.flow import grey
 from recon.stages.pose.refine import refined
 from recon.stages.pose.segment import Segment
 from recon.stages.pose.world import World
@@ -35,33 +34,34 @@ def estimate(frames: Iterable[DepthFrame], intrinsics: Intrinsics) -> Iterator[S
         intrinsics: The camera, at any size of the same picture.
     """
     source = _Rewindable(frames)
-    begun, blank = 0, 0
+    begun, blank = 0, list[str]()
     for first in source:
         world = World(intrinsics)
-        if world.begin(first.frame.time, grey(first.frame.rgb), first.depth) < LEAST_LANDMARKS:
-            if blank == 0:
-                logger.warning("%s: too few features of known depth to begin at; left out", _name(first.frame))
-            blank += 1
+        if world.begin(first) < LEAST_LANDMARKS:
+            blank.append(_name(first.frame))
             continue
-        blank = 0
+        _tell_blank(blank)
+        blank = []
         if begun:
             logger.warning("%s: another segment begins, with a world of its own", _name(first.frame))
         lost = _followed(source, world)
         source.put_back(lost)
-        yield refined(world, _working_camera(first, intrinsics))
+        yield refined(world)
         begun += 1
+    _tell_blank(blank)
 
 
-def _working_camera(frame: DepthFrame, intrinsics: Intrinsics) -> Intrinsics:
-    height, width = grey(frame.frame.rgb).shape
-    return intrinsics.scaled(width, height)
+def _tell_blank(names: Sequence[str]) -> None:
+    if names:
+        told = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+        logger.warning("%s: too few features of known depth to begin at; %d frames left out", told, len(names))
 
 
 def _followed(source: Iterator[DepthFrame], world: World) -> list[DepthFrame]:
     """Place frames while that is possible; returns those at the end that could not be placed."""
     lost: list[DepthFrame] = []
     for frame in source:
-        if world.place(frame.frame.time, grey(frame.frame.rgb), frame.depth):
+        if world.place(frame):
             if lost:
                 logger.warning("%s: %d frames could not be placed; left out", _span(lost), len(lost))
                 lost = []

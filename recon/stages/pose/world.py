@@ -6,14 +6,14 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from recon.bundle import Bundle, Noise, Observations, adjusted
 from recon.geometry import inverse, transform
 from recon.stages.pose.features import features, pairs
-from recon.stages.pose.flow import Grey, Pixels, corners, followed
+from recon.stages.pose.flow import Grey, Pixels, corners, followed, grey
 from recon.stages.pose.perspective import Fix, Matches, doubt, fix
-from recon.types import DepthMap, Intrinsics, RigidTransform
+from recon.types import DepthFrame, DepthMap, Intrinsics, Picture, RigidTransform
 
 RECENT: Final = 6
 """Key frames whose pictures are remembered: landmarks are looked for in them, and lost cameras."""
@@ -29,12 +29,17 @@ ADJUSTED: Final = 8
 """Key frames that are adjusted together when a new one has come."""
 HELD: Final = 3
 """Of these, the oldest ones, which stay where they are."""
+STEPS: Final = 4
+"""Of that adjustment: the next one goes on, and the last one, of all key frames, goes to the end."""
 NOISE: Final = Noise(pixel=0.5, depth=0.2, map=0.3)
 """Of corners that are followed, and of the depth maps of networks for single pictures."""
+LEAST_CORNERS: Final = 12
+"""Fewer corners do not say that a camera only turns."""
 LEAST_FACTORS: Final = 30
 """Fewer landmarks do not say how a depth map compares with the world."""
 
 Numbers = Int64[np.ndarray, " n"]
+Colors = UInt8[np.ndarray, "n 3"]
 
 
 class Seen(NamedTuple):
@@ -103,13 +108,15 @@ class Landmarks:
     def __init__(self) -> None:
         self.position: Float64[np.ndarray, "p 3"] = np.zeros((0, 3))
         self.pixel: Pixels = np.zeros((0, 2))
+        self.color: Colors = np.zeros((0, 3), np.uint8)
         self.key_frame: Numbers = np.zeros(0, np.int64)
 
-    def add(self, position: Float64[np.ndarray, "n 3"], pixel: Pixels, key_frame: int) -> Numbers:
+    def add(self, position: Float64[np.ndarray, "n 3"], pixel: Pixels, color: Colors, key_frame: int) -> Numbers:
         """Numbers of the new ones."""
         first = len(self.position)
         self.position = np.concatenate([self.position, position])
         self.pixel = np.concatenate([self.pixel, pixel])
+        self.color = np.concatenate([self.color, color])
         self.key_frame = np.concatenate([self.key_frame, np.full(len(position), key_frame)])
         return np.arange(first, len(self.position))
 
@@ -127,16 +134,23 @@ class World:
         self._picture: Grey = np.zeros((0, 0), np.uint8)
         self._last: RigidTransform = np.eye(4)
         self._velocity: RigidTransform = np.eye(4)
+        self._lost = False
         self.reason = ""
         """Why the last frame that could not be placed was not."""
 
-    def begin(self, time: float, picture: Grey, depth: DepthMap) -> int:
-        """The first frame: the world is its camera. Returns how many landmarks it shows."""
-        self._place(time, picture, np.eye(4), self._seen)
-        return self._remember(picture, depth, np.eye(4), self._seen)
+    @property
+    def camera(self) -> Intrinsics:
+        """That of the pictures in which corners are followed."""
+        return self._camera(self._picture)
 
-    def place(self, time: float, picture: Grey, depth: DepthMap) -> bool:
+    def begin(self, frame: DepthFrame) -> int:
+        """The first frame: the world is its camera. Returns how many landmarks it shows."""
+        self._place(frame.frame.time, grey(frame.frame.rgb), np.eye(4), self._seen)
+        return self._remember(frame, np.eye(4), self._seen)
+
+    def place(self, frame: DepthFrame) -> bool:
         """Place another frame; where it shows much that is new, it becomes a key frame."""
+        picture = grey(frame.frame.rgb)
         found = self._followed(picture)
         key_frame = found is None or self._shows_much_new(found[1])
         if found is None:
@@ -146,15 +160,16 @@ class World:
         if key_frame:
             found = self._sought(picture, *found)
         pose, seen = found
-        self._velocity = pose @ inverse(self._last)
-        self._place(time, picture, pose, seen)
+        self._velocity = np.eye(4) if self._lost else pose @ inverse(self._last)
+        self._lost = False
+        self._place(frame.frame.time, picture, pose, seen)
         if key_frame:
-            self._remember(picture, depth, pose, seen)
+            self._remember(frame, pose, seen)
         return True
 
     def lose(self) -> None:
         """A frame was not placed: nothing is known of how the camera moved meanwhile."""
-        self._velocity = np.eye(4)
+        self._lost, self._velocity = True, np.eye(4)
 
     def _camera(self, picture: Grey) -> Intrinsics:
         height, width = picture.shape
@@ -168,7 +183,7 @@ class World:
         key_frame = self.key_frames[-1]
         then, now = _common(key_frame.seen, seen)
         apart = float(np.median(np.linalg.norm(now - then, axis=1))) if len(now) else np.inf
-        turn = turned(then, now, self._camera(picture)) if len(now) else (np.eye(3), np.inf)
+        turn = turned(then, now, self._camera(picture)) if len(now) >= LEAST_CORNERS else (np.eye(3), np.inf)
         camera_from_key = pose @ inverse(key_frame.camera_from_world)
         self.frames.append(Placed(time, len(self.key_frames) - 1, camera_from_key, apart, turn))
 
@@ -249,13 +264,14 @@ class World:
         near = np.linalg.norm(pixel - expected, axis=1) < NEAR
         return Seen(landmark, pixel).of(there & near)
 
-    def _remember(self, picture: Grey, depth: DepthMap, pose: RigidTransform, seen: Seen) -> int:
+    def _remember(self, frame: DepthFrame, pose: RigidTransform, seen: Seen) -> int:
         """Make the frame that was placed last a key frame, with new landmarks; returns how many it shows."""
-        number, camera = len(self.key_frames), self._camera(picture)
+        number, picture, depth, camera = len(self.key_frames), self._picture, frame.depth, self.camera
         factor = self._factor(pose, seen, depth_at(depth, seen.pixel, camera))
         new = corners(picture, seen.pixel)
         places, known = _in_camera(new, depth, camera)
-        added = self.landmarks.add(transform(inverse(pose), places * factor), new[known], number)
+        color = _colors(frame.frame.rgb, new[known], camera)
+        added = self.landmarks.add(transform(inverse(pose), places * factor), new[known], color, number)
         seen = Seen(np.concatenate([seen.landmark, added]), np.concatenate([seen.pixel, new[known]]))
         from_last = self.frames[-1].camera_from_key
         at = depth_at(depth, seen.pixel, camera)
@@ -288,12 +304,20 @@ class World:
             self.landmarks.position[kept],
         )
         held = np.arange(len(window)) < (HELD if first else 1)
-        result = adjusted(bundle, observed, camera, NOISE, held=held)
-        self.landmarks.position[kept] = result.landmarks
+        result = adjusted(bundle, observed, camera, NOISE, held=held, most_steps=STEPS)
         self.key_frames[first:] = [
             replace(each, camera_from_world=pose, factor=float(factor))
             for each, pose, factor in zip(window, result.camera_from_world, result.depth_factor, strict=True)
         ]
+        self._carry(window, first)
+        self.landmarks.position[kept] = result.landmarks
+
+    def _carry(self, before: Sequence[KeyFrame], first: int) -> None:
+        """Landmarks stay where the key frame that first saw them has them."""
+        for number, (then, now) in enumerate(zip(before, self.key_frames[first:], strict=True), first):
+            born = self.landmarks.key_frame == number
+            world_from_world = inverse(now.camera_from_world) @ then.camera_from_world
+            self.landmarks.position[born] = transform(world_from_world, self.landmarks.position[born])
 
 
 def observations(
@@ -335,6 +359,13 @@ def depth_at(depth: DepthMap, pixel: Pixels, camera: Intrinsics) -> Float64[np.n
     inverse_depth = cv2.remap(1 / depth, at[:, :1], at[:, 1:], cv2.INTER_LINEAR, borderValue=np.nan)
     depths: Float64[np.ndarray, " n"] = 1 / inverse_depth[:, 0].astype(np.float64)
     return depths
+
+
+def _colors(picture: Picture, pixel: Pixels, camera: Intrinsics) -> Colors:
+    height, width = picture.shape[:2]
+    column, row = (pixel * [width / camera.width, height / camera.height]).astype(int).T
+    colors: Colors = picture[row, column]
+    return colors
 
 
 def _in_camera(
