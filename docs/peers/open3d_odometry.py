@@ -6,15 +6,15 @@ Each frame is laid on the one before, and the motions are chained, as in Open3D'
 (open3d.org/docs/latest/tutorial/t_pipelines/t_odometry.html): three scales, the losses' own defaults.
 """
 
+import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
 import open3d as o3d
-from paths import Facts, Timed, arguments, opened, with_depth, write_path
+from paths import Facts, Timed, add_depth, arguments, opened, with_depth, write_path
 
 from recon.errors import ReconError
 from recon.types import DepthMap, Frame, Intrinsics
@@ -25,6 +25,8 @@ METHODS: Final = {
     "hybrid": odometry.Method.Hybrid,
     "point-to-plane": odometry.Method.PointToPlane,
 }
+COLOR: Final = re.compile("\x1b\\[[0-9;]*m")
+"""Of a terminal."""
 ITERATIONS: Final = (10, 5, 3)
 """From coarse to fine: its default."""
 
@@ -59,7 +61,7 @@ class Tracker:
         try:
             motion = self._motion(image)
         except RuntimeError as error:
-            self.said.append(f"frame {frame.index}: {str(error).splitlines()[-1].strip()}")
+            self.said.append(f"frame {frame.index}: {_sentence(error)}")
             self.segments.append([(frame.time, np.eye(4))])
             return
         world_from_before = self.segments[-1][-1][1]
@@ -81,6 +83,12 @@ class Tracker:
         return found
 
 
+def _sentence(error: RuntimeError) -> str:
+    """What Open3D says, without colours and without where in its code."""
+    line = COLOR.sub("", str(error)).strip().splitlines()[0]
+    return line.rpartition(": ")[2].rstrip(".")
+
+
 def _image(values: np.ndarray) -> Any:  # noqa: ANN401 - of a package without types
     return o3d.t.geometry.Image(o3d.core.Tensor(np.ascontiguousarray(values)))
 
@@ -93,16 +101,14 @@ def lengths(segments: Sequence[Sequence[Timed]]) -> list[int]:
 def main() -> None:
     """Read the command line and write the path."""
     parser = arguments(__doc__)
-    parser.add_argument(
-        "--depth", type=Path, required=True, help="maps: metres, as `recon depth` writes; PNG in millimetres"
-    )
+    add_depth(parser)
     parser.add_argument("--method", choices=METHODS, default="hybrid")
     parser.add_argument("--max-depth", type=float, default=10.0, help="what is farther does not count")
     given = parser.parse_args()
     try:
         source, intrinsics = opened(given)
         tracker = Tracker(intrinsics, given.method, given.max_depth)
-        for frame, depth in with_depth(source, given.depth):
+        for frame, depth in with_depth(source, given):
             tracker.add(frame, depth)
         counts = lengths(tracker.segments)
         write_path(given.output, tracker.segments, Facts(tracker.seconds, sum(counts), counts, tracker.said))

@@ -19,6 +19,7 @@ from recon.io.depth import DepthFolder
 from recon.io.trajectory import write_tum
 from recon.io.video import Source, open_source
 from recon.settings import SamplingSettings
+from recon.stages.align import depth_from_disparity, relative_gauge
 from recon.types import CameraTrajectory, DepthMap, Frame, Intrinsics, RigidTransform
 
 MILLIMETRES = 1000.0
@@ -52,6 +53,13 @@ def arguments(about: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def add_depth(parser: argparse.ArgumentParser) -> None:
+    """What scripts need that take depth."""
+    about = "maps: as `recon depth` writes, or PNG in millimetres"
+    parser.add_argument("--depth", type=Path, required=True, help=about)
+    parser.add_argument("--depth-kind", choices=("depth", "disparity"), default="depth", help="what they hold")
+
+
 def opened(given: argparse.Namespace) -> tuple[Source, Intrinsics]:
     """The video and its camera."""
     source = open_source(given.video, SamplingSettings(picture_rate=given.picture_rate))
@@ -59,14 +67,16 @@ def opened(given: argparse.Namespace) -> tuple[Source, Intrinsics]:
     return source, read_intrinsics(given.intrinsics, (height, width)).scaled(width, height)
 
 
-def with_depth(source: Source, maps: Path) -> Iterator[tuple[Frame, DepthMap]]:
-    """Every frame with its map, which may be of another size."""
-    folder = DepthFolder(maps, scale=MILLIMETRES)
+def with_depth(source: Source, given: argparse.Namespace) -> Iterator[tuple[Frame, DepthMap]]:
+    """Every frame with its depth, which may be of another size. Disparity becomes depth of no unit, as in `recon`."""
+    folder = DepthFolder(given.depth, scale=MILLIMETRES, quantity=given.depth_kind)
     with closing(source.frames()) as frames:
         times = [frame.time for frame in frames]
     numbers = folder.match(times, source.times_by_name)
+    line = relative_gauge(folder.maps(numbers)) if given.depth_kind == "disparity" else None
     with closing(source.frames()) as frames:
-        yield from zip(frames, folder.maps(numbers), strict=True)
+        for frame, values in zip(frames, folder.maps(numbers), strict=True):
+            yield frame, values if line is None else depth_from_disparity(values, line)
 
 
 def write_path(output: Path, segments: Sequence[Sequence[Timed]], facts: Facts) -> None:

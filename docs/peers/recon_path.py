@@ -1,27 +1,29 @@
-"""Camera path by recon's own tracker alone, from maps that are there: what it adds to the network, on the same footing.
+"""Camera path by recon's own estimators alone, from maps that are there: what they add to the network.
 
     python docs/peers/recon_path.py room.mp4 path.txt --depth depth/ --intrinsics K.json
 
-`recon poses` does the same and finds depth as well.
+`recon poses` does the same and finds depth as well. Here the time of decoding and of reading maps is left out, and
+what is said on the way is kept.
 """
 
+import argparse
 import logging
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-import numpy as np
-from paths import Facts, arguments, opened, with_depth, write_path
+from paths import Facts, add_depth, arguments, opened, with_depth, write_path
 
 from recon.errors import ReconError
+from recon.io.video import Source
 from recon.stages.clean import clean
 from recon.stages.pair import resized
 from recon.stages.pose import Segment, estimate
-from recon.types import DepthFrame, DepthMap, Frame
+from recon.stages.pose.reconstruct import reconstructed
+from recon.types import DepthFrame, Frame, Intrinsics
 
 EDGE: Final = 0.04
-"""As `recon pointcloud`."""
+"""As `recon poses`."""
 
 
 class Sayings(logging.Handler):
@@ -36,49 +38,60 @@ class Sayings(logging.Handler):
         self.said.append(record.getMessage())
 
 
-class Clock:
-    """Leaves out the time of reading."""
+class Film:
+    """Pictures with depth, and the time that reading them takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source, given: argparse.Namespace) -> None:
+        self._source, self._given = source, given
         self.reading = 0.0
-        self.frames = 0
+        self.count = 0
 
-    def watched(self, pairs: Iterator[tuple[Frame, DepthMap]]) -> Iterator[DepthFrame]:
-        """The frames, as they are asked for."""
+    def frames(self) -> Iterator[DepthFrame]:
+        """All of them, from the first one on, as `recon poses` makes them."""
+        return clean(self._read(), edge=EDGE, near=0.0, far=None)
+
+    def _read(self) -> Iterator[DepthFrame]:
+        pairs = with_depth(self._source, self._given)
+        self.count = 0
         while True:
             begun = time.perf_counter()
             pair = next(pairs, None)
             self.reading += time.perf_counter() - begun
             if pair is None:
                 return
-            self.frames += 1
+            self.count += 1
             frame, depth = pair
             height, width = depth.shape
             yield DepthFrame(Frame(frame.index, frame.time, resized(frame.rgb, width, height)), depth)
 
 
+def found(film: Film, intrinsics: Intrinsics, how: str) -> list[Segment]:
+    """Every segment."""
+    if how == "colmap":
+        return list(reconstructed(film.frames, intrinsics))
+    return list(estimate(film.frames(), intrinsics))
+
+
 def main() -> None:
     """Read the command line and write the path."""
     parser = arguments(__doc__)
-    parser.add_argument("--depth", type=Path, required=True, help="maps as `recon depth` writes; PNG in millimetres")
+    add_depth(parser)
+    parser.add_argument("--poses", choices=("track", "colmap"), default="track")
     given = parser.parse_args()
-    sayings, clock = Sayings(), Clock()
+    sayings = Sayings()
     logging.getLogger("recon").addHandler(sayings)
     try:
         source, intrinsics = opened(given)
+        film = Film(source, given)
         begun = time.perf_counter()
-        frames = clock.watched(with_depth(source, given.depth))
-        cleaned = clean(frames, edge=EDGE, near=0.0, far=float(np.inf))
-        segments: list[Segment] = list(estimate(cleaned, intrinsics))
-        seconds = time.perf_counter() - begun - clock.reading
+        trajectories = [segment.trajectory for segment in found(film, intrinsics, given.poses)]
+        seconds = time.perf_counter() - begun - film.reading
+        paths = [list(zip(each.times.tolist(), each.world_from_camera, strict=True)) for each in trajectories]
+        counts = sorted(map(len, paths), reverse=True)
+        write_path(given.output, paths, Facts(seconds, film.count, counts, sayings.said))
     except ReconError as error:
         raise SystemExit(str(error)) from error
-    paths = [
-        list(zip(each.trajectory.times.tolist(), each.trajectory.world_from_camera, strict=True)) for each in segments
-    ]
-    counts = sorted(map(len, paths), reverse=True)
-    write_path(given.output, paths, Facts(seconds, clock.frames, counts, sayings.said))
-    print(f"{given.output}: {counts} of {clock.frames} frames, {1000 * seconds / clock.frames:.0f} ms each")
+    print(f"{given.output}: {counts} of {film.count} frames, {1000 * seconds / film.count:.0f} ms each")
 
 
 if __name__ == "__main__":

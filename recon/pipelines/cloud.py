@@ -17,11 +17,11 @@ from recon.pipelines.metres import Gauge, disparity_of, probes
 from recon.pipelines.units import SHORT_UNITS
 from recon.stages.align import to_depth
 from recon.stages.camera import Camera
-from recon.stages.clean import clean, depth_limit
+from recon.stages.clean import clean, depth_limit, within
 from recon.stages.fuse import auto_voxel, fuse
 from recon.stages.letterbox import Content
 from recon.stages.pair import paired
-from recon.stages.pose import Place, posed
+from recon.stages.pose import WORKING_SIZE, Place, posed
 from recon.streams import prefetched
 from recon.types import (
     DepthEstimate,
@@ -123,6 +123,10 @@ def plan_shot(maps: DepthMaps, shot: ShotSpan, gauge: Gauge, camera: Camera, lim
     return ShotPlan(gauge, limits.near, far, voxel, median)
 
 
+Shots = Generator[tuple[int, ShotPlan, Iterator[DepthFrame]], None, None]
+"""Number, plan and frames of each shot."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Everything that fusion needs but poses."""
@@ -136,24 +140,34 @@ class Scene:
     kept: Callable[[], Iterable[Kept]] | None
     """Gives the mask of each frame, from the first one on each time; None where there are none."""
 
-    def shots(self, observer: Observer, told: str) -> Generator[tuple[int, ShotPlan, Iterator[DepthFrame]], None, None]:
-        """The frames of each shot that has a place in the world, with clean depth in its units."""
+    def shots(self, observer: Observer) -> Shots:
+        """The frames of each shot that has a place in the world, with clean depth in its units: what is fused."""
+        with closing(self._measured(observer, "fusing", 0)) as shots:
+            for shot, plan, frames in shots:
+                yield shot, plan, clean(frames, edge=self.edge, near=plan.near, far=plan.far)
+
+    def views(self, observer: Observer) -> Shots:
+        """The same frames as trackers want them: in detail, and with the edges of things, where most corners are."""
+        with closing(self._measured(observer, "poses", WORKING_SIZE)) as shots:
+            for shot, plan, frames in shots:
+                yield shot, plan, within(frames, plan.near, plan.far)
+
+    def _measured(self, observer: Observer, told: str, detail: int) -> Shots:
         quantity = self.maps.quantity
         with closing(prefetched(self.source.frames(), AHEAD)) as decoded:
-            pairs = paired(observer.watch(decoded, told, self.maps.frame_count), self.maps.estimates())
+            pairs = paired(observer.watch(decoded, told, self.maps.frame_count), self.maps.estimates(), detail)
             if self.kept is not None:
                 pairs = masked(pairs, self.kept())
             for shot, members in groupby(pairs, key=lambda pair: pair[0].shot):
                 if (plan := self.plans[shot]) is None:
                     continue
                 frames = (DisparityFrame(pair.frame, disparity_of(found.values, quantity)) for pair, found in members)
-                depth = to_depth(frames, plan.gauge.curve.at)
-                yield shot, plan, clean(depth, edge=self.edge, near=plan.near, far=plan.far)
+                yield shot, plan, to_depth(frames, plan.gauge.curve.at)
 
 
 def point_clouds(scene: Scene, place_at: Callable[[float], Place | None], observer: Observer) -> Iterator[SegmentCloud]:
     """One cloud for each run of frames that share a world, as soon as it is complete."""
-    with closing(scene.shots(observer, "fusing")) as shots:
+    with closing(scene.shots(observer)) as shots:
         members = ((plan, frame) for _shot, plan, frames in shots for frame in posed(frames, place_at))
         for _segment, together in groupby(members, key=lambda member: member[1].segment):
             yield _fused(together)

@@ -365,7 +365,7 @@ def _film(scene: Scene, intrinsics: Intrinsics, observer: Observer) -> Film:
     shots = [span for span in maps.shots if span.shot in units]
 
     def depth() -> Generator[tuple[int, Iterator[DepthFrame]], None, None]:
-        with closing(scene.shots(observer, "poses")) as passed:
+        with closing(scene.views(observer)) as passed:
             yield from ((shot, frames) for shot, _plan, frames in passed)
 
     return Film(_all_times(maps), shots, units, intrinsics, depth, observer.watch)

@@ -27,9 +27,14 @@ def clean(frames: Iterable[DepthFrame], *, edge: float, near: float, far: float 
         near: Nearest depth that is kept, in the units of depth.
         far: Farthest depth that is kept; None keeps all (`depth_limit` proposes one).
     """
+    for frame in within(frames, near, np.inf if far is None else far):
+        yield DepthFrame(frame.frame, np.where(flying(frame.depth, edge), np.float32(np.nan), frame.depth))
+
+
+def within(frames: Iterable[DepthFrame], near: float, far: float) -> Iterator[DepthFrame]:
+    """Set depth to NaN where it is out of range."""
     for frame in frames:
-        depth = in_range(frame.depth, near, np.inf if far is None else far)
-        yield DepthFrame(frame.frame, np.where(flying(depth, edge), np.float32(np.nan), depth))
+        yield DepthFrame(frame.frame, in_range(frame.depth, near, far))
 
 
 def in_range(depth: DepthMap, near: float, far: float) -> DepthMap:

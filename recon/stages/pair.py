@@ -1,6 +1,7 @@
-"""Frames and the depth that was found for them, brought together again at the depth's own size."""
+"""Frames and the depth that was found for them, brought together again at one size."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,22 +11,38 @@ from recon.errors import StoreError
 from recon.types import DepthEstimate, Frame, Picture, ShotFrame
 
 
-def paired(frames: Iterable[Frame], estimates: Iterable[DepthEstimate]) -> Iterator[tuple[ShotFrame, DepthEstimate]]:
+def paired(
+    frames: Iterable[Frame], estimates: Iterable[DepthEstimate], detail: int = 0
+) -> Iterator[tuple[ShotFrame, DepthEstimate]]:
     """Each frame, resized to its map, beside that map.
 
     The principal point and focal length of the resized picture are those of the original, multiplied (corner origin).
+
+    Args:
+        frames: at any size.
+        estimates: of the same frames.
+        detail: longer side, pixels, that both have at least, where the picture is that large: the map is enlarged then.
 
     Raises:
         StoreError: the two sequences do not belong together.
     """
     pictures = iter(frames)
-    for estimate in estimates:
+    for found in estimates:
         frame = next(pictures, None)
-        if frame is None or frame.index != estimate.index:
-            raise StoreError(f"frame {estimate.index} has depth but no picture: the video has changed; use --fresh")
+        if frame is None or frame.index != found.index:
+            raise StoreError(f"frame {found.index} has depth but no picture: the video has changed; use --fresh")
+        estimate = _enlarged(found, min(detail, max(frame.rgb.shape)))
         height, width = estimate.values.shape
         small = Frame(frame.index, frame.time, resized(frame.rgb, width, height))
         yield ShotFrame(small, estimate.shot), estimate
+
+
+def _enlarged(estimate: DepthEstimate, longest: int) -> DepthEstimate:
+    height, width = estimate.values.shape
+    if max(height, width) >= longest:
+        return estimate
+    size = round(width * longest / max(height, width)), round(height * longest / max(height, width))
+    return replace(estimate, values=cv2.resize(estimate.values, size, interpolation=cv2.INTER_LINEAR))
 
 
 def resized(rgb: Picture, width: int, height: int) -> UInt8[np.ndarray, "rows columns 3"]:

@@ -15,8 +15,9 @@ tracking.py     from frames to segments
 ==============  =======================================================================================================
 """
 
+from recon.stages.pose.flow import WORKING_SIZE
 from recon.stages.pose.known import Place, posed
 from recon.stages.pose.segment import Motion, Segment
 from recon.stages.pose.tracking import estimate
 
-__all__ = ["Motion", "Place", "Segment", "estimate", "posed"]
+__all__ = ["WORKING_SIZE", "Motion", "Place", "Segment", "estimate", "posed"]
