@@ -10,20 +10,17 @@ import argparse
 import logging
 import time
 from collections.abc import Iterator
-from typing import Final
+from math import inf
 
 from paths import Facts, add_depth, arguments, opened, with_depth, write_path
 
 from recon.errors import ReconError
 from recon.io.video import Source
-from recon.stages.clean import clean
-from recon.stages.pair import resized
-from recon.stages.pose import Segment, estimate
+from recon.stages.clean import within
+from recon.stages.pair import paired
+from recon.stages.pose import WORKING_SIZE, Segment, estimate
 from recon.stages.pose.reconstruct import reconstructed
-from recon.types import DepthFrame, Frame, Intrinsics
-
-EDGE: Final = 0.04
-"""As `recon poses`."""
+from recon.types import DepthEstimate, DepthFrame, Intrinsics
 
 
 class Sayings(logging.Handler):
@@ -48,7 +45,7 @@ class Film:
 
     def frames(self) -> Iterator[DepthFrame]:
         """All of them, from the first one on, as `recon poses` makes them."""
-        return clean(self._read(), edge=EDGE, near=0.0, far=None)
+        return within(self._read(), 0.0, inf)
 
     def _read(self) -> Iterator[DepthFrame]:
         pairs = with_depth(self._source, self._given)
@@ -61,8 +58,8 @@ class Film:
                 return
             self.count += 1
             frame, depth = pair
-            height, width = depth.shape
-            yield DepthFrame(Frame(frame.index, frame.time, resized(frame.rgb, width, height)), depth)
+            ((view, found),) = paired([frame], [DepthEstimate(frame.index, frame.time, 0, depth)], WORKING_SIZE)
+            yield DepthFrame(view.frame, found.values)
 
 
 def found(film: Film, intrinsics: Intrinsics, how: str) -> list[Segment]:
