@@ -9,7 +9,7 @@ WORK is for maps, paths and clouds: a second call goes on where the first one st
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Final
@@ -133,6 +133,8 @@ class Row:
     """What it said by itself of what went wrong."""
     length: float
     """Of the true path, metres."""
+    apart: float = nan
+    """ATE beside the path of COLMAP's global mapper instead of the true one, metres."""
 
     @property
     def enough(self) -> bool:
@@ -158,6 +160,7 @@ COLUMNS: Final[tuple[tuple[str, Callable[[Row], str]], ...]] = (
     ("scale", lambda row: f"{100 * row.scale:+.1f} %" if row.metric and isfinite(row.scale) else "-"),
     ("RPE, mm", lambda row: _figure(1000 * row.step)),
     ("RPE, °", lambda row: _figure(row.turn)),
+    ("to global, mm", lambda row: _figure(1000 * row.apart)),
     ("frames", lambda row: f"{row.placed}/{row.frames}"),
     ("worlds", lambda row: str(row.segments)),
     ("ms", lambda row: _figure(row.ms)),
@@ -182,6 +185,9 @@ speak, and lengths are arbitrary. Every method is given the same calibration and
   moved and scaled to fit best. **rigid**: the same without the scale: what a cloud in metres gets.
   **scale**: how much too long the path is.
 * **RPE**: error of the motion from one frame to the next, after that one scale.
+* **to global**: ATE beside the path of COLMAP's global mapper, in true lengths. Poses of a data set were measured, too:
+  where paths of different methods are far nearer to each other than to the truth, it is the truth that is off, and ATE
+  does not tell those methods apart.
 * **frames**: in the longest run that shares a world, of all; the figures to the left are of these. **worlds**: how many
   such runs there are.
 * **ms**: wall time for each frame beyond decoding and any network for depth: tracking and bundle adjustment, or
@@ -199,7 +205,8 @@ LAYERS_HEAD: Final = """## Layers of a fused cloud
 
 The kitchen, all frames with the network's depth, fused with the poses that are given and with ours (found with the
 network's depth and with the sensor's). Distances are to the nearest point of the cloud that is made of the sensor's
-depth and the given poses. Our paths are turned and moved to fit the given one best, and not scaled.
+depth and the given poses. Our paths are turned and moved to fit the given one best, and not scaled. Most of what the
+given poses leave is the network's depth, which drifts away from its only anchored frame.
 """
 JUMP: Final = """### Before the given poses jump
 
@@ -339,7 +346,14 @@ class Paths(Work):
     def rows(self, clip: Clip, methods: Sequence[Method]) -> list[Row]:
         """Their paths, scored."""
         true = read_trajectory(ROOT / self.known(clip)[0], times_by_name={}, rate=clip.rate)
-        return [scored(clip, method, true) for method in methods]
+        found = [scored(clip, method, true) for method in methods]
+        judge = self.folder / "paths" / f"{clip.name}-colmap" / "global.txt"
+        if not judge.exists():
+            return found
+        metres = 1 / (1 + _errors(judge, true, 1 / clip.rate)[2])
+        other = read_trajectory(judge, times_by_name={}, rate=None)
+        apart = [metres * _errors(method.path, other, 1 / clip.rate)[0] for method in methods]
+        return [replace(row, apart=far) for row, far in zip(found, apart, strict=True)]
 
     def before_jump(self, clip: Clip, methods: Sequence[Method]) -> tuple[float, list[tuple[Method, float, float]]]:
         """The jump of the given poses; and of each path its motion there, and its ATE before it; metres."""

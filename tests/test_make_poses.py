@@ -106,8 +106,8 @@ def test_a_table_tells_what_was_said(page: ModuleType) -> None:
     lines = page.table(
         [row(page), row(page, ours=False, method="X", depth="none", metric=False, placed=7, said=("Oh",))]
     )
-    assert lines[2].startswith("| **recon** | network | 10.0 | 20.0 | +5.0 % | 1.00 | 0.10 | 60/60 | 1 | 20.0 | no |")
-    assert lines[3].startswith("| X | none | 10.0 | - | - | 1.00 | 0.10 | 7/60 | 1 | 20.0 | said |")
+    assert lines[2] == "| **recon** | network | 10.0 | 20.0 | +5.0 % | 1.00 | 0.10 | - | 60/60 | 1 | 20.0 | no |"
+    assert lines[3] == "| X | none | 10.0 | - | - | 1.00 | 0.10 | - | 7/60 | 1 | 20.0 | said |"
     assert lines[4:] == ["", "* *X*: Oh."]
     assert "**unsaid**" in page.table([row(page, placed=7)])[2]
 
@@ -129,6 +129,26 @@ def test_a_jump_of_the_truth_is_held_against_the_paths(page: ModuleType, tmp_pat
     assert given == pytest.approx(np.linalg.norm(np.diff(jumping[29:31, :3, 3], axis=0)), rel=1e-6)
     assert ate == pytest.approx(0, abs=1e-9)
     assert "| mine |" in page.jump_table(clip, given, [(method, step, ate)])[-1]
+
+
+def test_paths_that_agree_against_the_truth_are_told(page: ModuleType, tmp_path: Path) -> None:
+    """Two paths of half the size that are one and the same, with a truth that bends away from them."""
+    (tmp_path / "paths" / "room-colmap").mkdir(parents=True)
+    (tmp_path / "room").mkdir()
+    clip, true = page.Clip("room", "", "", 20.0, truth="true.txt"), true_path()
+    bent = true.world_from_camera.copy()
+    bent[:, 2, 3] += 0.05 * np.sin(4 * true.times)
+    write_tum(tmp_path / "room" / "true.txt", CameraTrajectory(true.times, bent))
+    half = _scaled(true.world_from_camera, 0.5)
+    write_tum(tmp_path / "paths" / "room-colmap" / "global.txt", CameraTrajectory(true.times, half))
+    off = half.copy()
+    off[::2, 2, 3] += 0.002  # 4 mm from frame to frame in true lengths: 2 mm on both sides
+    write_tum(tmp_path / "mine.txt", CameraTrajectory(true.times, off))
+    work = page.Paths(sys.modules["commands"].Folders(tmp_path, tmp_path))
+    method = page.Method("mine", "none", tmp_path / "mine.txt", page.Facts(1.0, 60, (60,), ()))
+    (row,) = work.rows(clip, [method])
+    assert row.ate > 0.01
+    assert row.apart == pytest.approx(0.002, rel=0.05)
 
 
 def test_a_path_without_the_frames_of_the_jump_says_nothing_of_it(page: ModuleType) -> None:
@@ -203,7 +223,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("few")
     for name in ("pictures", "depth"):
         (folder / name).mkdir()
-    true, kept = true_path(), range(0, 20, 2)
+    true, kept = true_path(), range(0, 16, 2)
     for frame in open_source(ROOM / "room.mp4", SamplingSettings()).frames():
         if frame.index in kept:
             name = f"{frame.index:06d}.png"
@@ -230,15 +250,16 @@ def facts(path: Path) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("method", ["intensity", "hybrid"])
-def test_open3d_follows_the_room(method: str, few: Path, tmp_path: Path) -> None:
+def test_open3d_follows_the_room(few: Path, tmp_path: Path) -> None:
     pytest.importorskip("open3d")
     path = tmp_path / "path.txt"
-    done = run("peers/open3d_odometry.py", few / "pictures", path, "--depth", few / "depth", "--method", method, *GIVEN)
+    done = run(
+        "peers/open3d_odometry.py", few / "pictures", path, "--depth", few / "depth", "--method", "hybrid", *GIVEN
+    )
     assert done.returncode == 0, done.stderr
     assert errors(path, few)[1] < 30
     found = facts(path.with_suffix(".json"))
-    assert (found["frames"], found["segments"], found["said"]) == (10, [10], [])
+    assert (found["frames"], found["segments"], found["said"]) == (8, [8], [])
     assert found["seconds"] > 0
 
 
@@ -248,7 +269,7 @@ def test_colmap_follows_the_room(few: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for mapper in ("incremental", "global"):
         assert errors(tmp_path / "paths" / f"{mapper}.txt", few)[0] < 10
-        assert facts(tmp_path / "paths" / f"{mapper}.json")["segments"] == [10]
+        assert facts(tmp_path / "paths" / f"{mapper}.json")["segments"] == [8]
 
 
 @pytest.mark.parametrize("how", ["track", "colmap"])
@@ -260,7 +281,7 @@ def test_our_estimators_alone_follow_the_room_and_tell_their_time(how: str, few:
     assert done.returncode == 0, done.stderr
     assert errors(path, few)[1] < 10
     found = facts(path.with_suffix(".json"))
-    assert (found["frames"], found["segments"]) == (10, [10])
+    assert (found["frames"], found["segments"]) == (8, [8])
     assert found["seconds"] > 0
 
 
