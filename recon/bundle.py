@@ -11,21 +11,23 @@ cost is the sum of
   pixel, d is log(depth seen from the camera / (factor * depth of the map)) in standard deviations of depth, and g is
   the loss of Geman and McClure, which lets mismatches go: a depth that is far off costs the pixel little, but where the
   pixel is far off, its depth is that of something else, and counts as little;
-* log(factor)^2 in standard deviations.
+* log(factor)^2 in standard deviations, and that of the focal length where it is not known for sure: one more unknown,
+  which all observations share.
 
 The steps are those of Levenberg and Marquardt, the losses enter as weights (Triggs et al., section 4.3, without the
 second-order term, so that no curvature is negative). Far from the answer everything would look like a mismatch: the
 loss begins as wide as most of the residuals and halves from step to step (Yang et al. 2020, graduated non-convexity).
 Landmarks are eliminated from each step by Schur's complement (Triggs et al., section 6.1), and a sparse system with 7
 unknowns for a camera remains. Memory and time grow with the observations, and with the pairs of cameras that see
-something in common.
+something in common. The focal length is a border of that system, one row and one column, and is solved for through
+the same factors.
 
 Shapes: n observations, k cameras, p landmarks. Lengths are in the unit of the depth maps.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import inf, sqrt
+from dataclasses import dataclass, replace
+from math import exp, inf, isfinite, log, sqrt
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -122,7 +124,7 @@ class Noise:
     """Standard deviations of what is observed.
 
     Raises:
-        ValueError: one of them is not positive.
+        ValueError: one of them is not positive, or that of the focal length negative.
     """
 
     pixel: float = 1.0
@@ -131,10 +133,12 @@ class Noise:
     """Relative, of a single value."""
     map: float = 0.05
     """Relative, of all values of one depth map."""
+    focal: float = 0.0
+    """Relative, of the focal length of all pictures; 0 where it is known."""
 
     def __post_init__(self) -> None:
-        if not min(self.pixel, self.depth, self.map) > 0:
-            raise ValueError(f"standard deviations must be positive, got {self}")
+        if not (min(self.pixel, self.depth, self.map) > 0 and 0 <= self.focal < inf):
+            raise ValueError(f"standard deviations must be positive (that of the focal length: or 0), got {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,8 @@ class Bundle:
     """Depth seen from the camera over that of its depth map."""
     landmarks: Landmarks
     """In the world."""
+    focal_factor: float = 1.0
+    """Focal length over that of the intrinsics, for all pictures."""
 
     def __post_init__(self) -> None:
         if len(self.depth_factor) != len(self.camera_from_world):
@@ -160,6 +166,12 @@ class Bundle:
             raise ValueError("cameras and landmarks must be finite")
         if not (self.depth_factor > 0).all():
             raise ValueError(f"factors of depth must be positive, the least is {self.depth_factor.min():g}")
+        if not (self.focal_factor > 0 and isfinite(self.focal_factor)):
+            raise ValueError(f"the factor of the focal length must be positive, got {self.focal_factor:g}")
+
+    def zoomed(self, intrinsics: Intrinsics) -> Intrinsics:
+        """The camera that took the pictures: these intrinsics with the focal length of the bundle."""
+        return replace(intrinsics, fx=intrinsics.fx * self.focal_factor, fy=intrinsics.fy * self.focal_factor)
 
 
 def adjusted(
@@ -171,16 +183,17 @@ def adjusted(
     held: Held | None = None,
     most_steps: int = _STEPS,
 ) -> Bundle:
-    """The most likely cameras and landmarks near ``start``.
+    """The most likely cameras and landmarks near ``start``, and focal length, where ``noise`` says that it is not sure.
 
     What nothing determines stays: a camera that sees nothing (its factor becomes 1, the most likely one), a landmark
     that nothing sees, the distance of a landmark that one camera sees without depth, the unit of length without any
-    depth. An observation of a landmark that is behind the camera counts as a mismatch for as long as it is there.
+    depth; a focal length of which the pictures say nothing becomes that of ``intrinsics``. An observation of a landmark
+    that is behind the camera counts as a mismatch for as long as it is there.
 
     Args:
         start: where to begin: a few tens of pixels off, at the most.
         seen: what was observed, mismatches and all.
-        intrinsics: the camera of all pictures.
+        intrinsics: the camera of all pictures, as it is known beforehand.
         noise: how much to trust each of them.
         held: cameras whose pose stays (the factor of their depth map is found as that of the others); None: the first.
         most_steps: a few suffice where the start is near, and what remains is found later.
@@ -189,9 +202,8 @@ def adjusted(
         ValueError: an observation of a camera or landmark that ``start`` does not have, or ``held`` of another length.
     """
     problem = _Problem(_Setting.of(start, seen, held), intrinsics, noise)
-    state = _State(start.camera_from_world, np.log(start.depth_factor), start.landmarks)
-    state = _settled(problem, state, most_steps)
-    return Bundle(state.camera_from_world, np.exp(state.log_factor), state.landmarks)
+    state = _settled(problem, _State.of(start), most_steps)
+    return Bundle(state.camera_from_world, np.exp(state.log_factor), state.landmarks, exp(state.log_focal))
 
 
 def residual_pixels(bundle: Bundle, seen: Observations, intrinsics: Intrinsics) -> Float64[np.ndarray, " n"]:
@@ -200,7 +212,7 @@ def residual_pixels(bundle: Bundle, seen: Observations, intrinsics: Intrinsics) 
     Where it is below three standard deviations of a pixel or so, the observation is an inlier.
     """
     place = _in_cameras(bundle.camera_from_world, bundle.landmarks, seen)
-    off: Float64[np.ndarray, " n"] = np.linalg.norm(project(place, intrinsics) - seen.pixel, axis=1)
+    off: Float64[np.ndarray, " n"] = np.linalg.norm(project(place, bundle.zoomed(intrinsics)) - seen.pixel, axis=1)
     return np.where(np.isnan(off), inf, off)
 
 
@@ -218,13 +230,24 @@ def centre_sigma(
         ValueError: as for ``adjusted``.
     """
     setting = _Setting.of(bundle, seen, held)
-    problem = _Problem(setting, intrinsics, noise)
-    state = _State(bundle.camera_from_world, np.log(bundle.depth_factor), bundle.landmarks)
-    step = problem.normal_equations(state, _as_known(problem.residuals(state, _LOSS)))
+    step, reduced = _information(_Problem(setting, intrinsics, noise), bundle)
     known = step.cameras[:, 0, 0] > 0
-    solver = _solver(problem.reduced(_damped(step, _LEAST_DAMPING)).matrix)
-    variance = np.concatenate([np.linalg.eigvalsh(blocks)[:, -1] for blocks in _translations(solver, len(known))])
+    variance = np.concatenate([np.linalg.eigvalsh(blocks)[:, -1] for blocks in _translations(_Bordered(reduced))])
     return np.where(known, np.sqrt(variance), np.where(setting.held, 0.0, inf))
+
+
+def focal_sigma(
+    bundle: Bundle, seen: Observations, intrinsics: Intrinsics, noise: Noise, *, held: Held | None = None
+) -> float:
+    """Relative standard deviation of an adjusted bundle's focal length, everything else unknown; see ``centre_sigma``.
+
+    It lies between 0 and that of ``noise``, and near the latter where the pictures say nothing of it.
+
+    Raises:
+        ValueError: as for ``adjusted``.
+    """
+    _, reduced = _information(_Problem(_Setting.of(bundle, seen, held), intrinsics, noise), bundle)
+    return noise.focal / sqrt(_Bordered(reduced).curvature)
 
 
 def noise_of(bundle: Bundle, seen: Observations, intrinsics: Intrinsics) -> Noise | None:
@@ -294,6 +317,11 @@ class _State(NamedTuple):
     camera_from_world: Transforms
     log_factor: Float64[np.ndarray, " k"]
     landmarks: Landmarks
+    log_focal: float = 0.0
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "_State":
+        return cls(bundle.camera_from_world, np.log(bundle.depth_factor), bundle.landmarks, log(bundle.focal_factor))
 
 
 class _Residuals(NamedTuple):
@@ -307,20 +335,34 @@ class _Residuals(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """Normal equations of a step: [cameras, coupling; coupling', landmarks] [dc; dl] = [camera_side; landmark_side]."""
+    """Normal equations of a step, symmetric; [dc; dl; df] are unknown, of cameras, landmarks and focal length.
+
+    [cameras, coupling, focal_cameras; .., landmarks, focal_landmarks; .., .., focal] on the left, on the right the
+    sides. df is in standard deviations of what is known beforehand; where that is for sure, nothing depends on it.
+    """
 
     cameras: Float64[np.ndarray, "k 7 7"]
     landmarks: Float64[np.ndarray, "p 3 3"]
     coupling: Float64[np.ndarray, "n 7 3"]
     camera_side: CameraSteps
     landmark_side: Landmarks
+    focal_cameras: CameraSteps
+    focal_landmarks: Landmarks
+    focal: float
+    focal_side: float
 
 
 class _Reduced(NamedTuple):
-    """The system of the cameras alone, matrix dc = side; then dl = inverse (landmark_side - coupling' dc)."""
+    """The system without the landmarks, [matrix, border; border', focal] [dc; df] = [side; focal_side].
+
+    Then dl = inverse (landmark_side - coupling' dc - focal_landmarks df).
+    """
 
     matrix: sparse.bsr_array
+    border: CameraSteps
+    focal: float
     side: CameraSteps
+    focal_side: float
     inverse: Float64[np.ndarray, "p 3 3"]
 
 
@@ -330,6 +372,7 @@ class _Problem:
     def __init__(self, setting: _Setting, intrinsics: Intrinsics, noise: Noise) -> None:
         self._seen, self._nearest, self._noise = setting.seen, setting.nearest, noise
         self._focal = np.array([intrinsics.fx, intrinsics.fy]) / noise.pixel
+        self._focal_prior = 1 / noise.focal if noise.focal > 0 else 0.0
         self._pixel = (setting.seen.pixel - [intrinsics.cx, intrinsics.cy]) / noise.pixel
         self._log_depth = np.log(setting.seen.depth)
         self._free = ~setting.held[setting.seen.camera]
@@ -346,14 +389,14 @@ class _Problem:
         place = _in_cameras(state.camera_from_world, state.landmarks, self._seen)
         ahead = place[:, 2] > self._nearest
         place[:, 2] = np.where(ahead, place[:, 2], 1.0)
-        off = place[:, :2] / place[:, 2:] * self._focal - self._pixel
+        off = place[:, :2] / place[:, 2:] * (self._focal * exp(state.log_focal)) - self._pixel
         too_far = (np.log(place[:, 2]) - self._log_depth - state.log_factor[self._seen.camera]) / self._noise.depth
         known = np.isfinite(too_far)
         too_far[~known] = 0
         depth_loss, depth_weight = _geman_mcclure(np.square(too_far), _LOSS)
         both_loss, weight = _geman_mcclure(np.square(off).sum(axis=1) + depth_loss, loss)
         cost = np.where(ahead, both_loss, loss**2).sum()  # behind the camera: as much as the worst mismatch
-        prior = np.square(state.log_factor / self._noise.map).sum()
+        prior = np.square(state.log_factor / self._noise.map).sum() + (self._focal_prior * state.log_focal) ** 2
         weights = np.column_stack([weight, weight, weight * depth_weight * known]) * ahead[:, None]
         return _Residuals(place, np.column_stack([off, too_far]), weights, float(cost + prior))
 
@@ -361,16 +404,22 @@ class _Problem:
         """One step of Levenberg and Marquardt, and by how much it lowers the cost of the linear problem at least."""
         step = _damped(self.normal_equations(state, residuals), damping)
         reduced = self.reduced(step)
-        cameras = _solver(reduced.matrix).solve(reduced.side.ravel()).reshape(reduced.side.shape)
+        cameras, focal = _Bordered(reduced).solved()
         through = np.einsum("nij,ni->nj", step.coupling, cameras[self._seen.camera])
-        landmarks = np.einsum("pij,pj->pi", reduced.inverse, step.landmark_side - self._by_landmark(through))
+        side = step.landmark_side - self._by_landmark(through) - focal * step.focal_landmarks
+        landmarks = np.einsum("pij,pj->pi", reduced.inverse, side)
         promised = float((cameras * step.camera_side).sum() + (landmarks * step.landmark_side).sum())
-        moved = _exponential(cameras[:, :6]) @ state.camera_from_world
-        return _State(moved, state.log_factor + cameras[:, 6], state.landmarks + landmarks), promised
+        trial = _State(
+            _exponential(cameras[:, :6]) @ state.camera_from_world,
+            state.log_factor + cameras[:, 6],
+            state.landmarks + landmarks,
+            state.log_focal + self._noise.focal * focal,
+        )
+        return trial, promised + focal * step.focal_side
 
     def normal_equations(self, state: _State, residuals: _Residuals) -> _Step:
-        """Of Gauss and Newton: J' W J and -J' W r, with the prior of the factors."""
-        by_camera, by_landmark = self._jacobians(state, residuals)
+        """Of Gauss and Newton: J' W J and -J' W r, with what is known beforehand of factors and focal length."""
+        by_camera, by_landmark, by_focal = self._jacobians(state, residuals)
         value = np.sqrt(residuals.weight) * residuals.value
         cameras = self._by_camera(by_camera.swapaxes(1, 2) @ by_camera)
         camera_side = -self._by_camera(np.einsum("nri,nr->ni", by_camera, value))
@@ -382,6 +431,10 @@ class _Problem:
             by_camera.swapaxes(1, 2) @ by_landmark,
             camera_side,
             -self._by_landmark(np.einsum("nri,nr->ni", by_landmark, value)),
+            self._by_camera(np.einsum("nri,nr->ni", by_camera, by_focal)),
+            self._by_landmark(np.einsum("nri,nr->ni", by_landmark, by_focal)),
+            1 + float(np.square(by_focal).sum()),
+            -float((by_focal * value).sum()) - self._focal_prior * state.log_focal,
         )
 
     def reduced(self, step: _Step) -> _Reduced:
@@ -389,8 +442,17 @@ class _Problem:
         inverse = np.linalg.inv(step.landmarks)
         through = step.coupling @ inverse[self._seen.landmark]
         matrix = _blocks(step.cameras) - self._couplings(through) @ self._couplings(step.coupling).T
-        side = np.einsum("nij,nj->ni", through, step.landmark_side[self._seen.landmark])
-        return _Reduced(matrix, step.camera_side - self._by_camera(side), inverse)
+        sides = np.stack([step.landmark_side, step.focal_landmarks], axis=2)
+        side, border = np.moveaxis(self._by_camera(through @ sides[self._seen.landmark]), 2, 0)
+        focal, focal_side = np.einsum("pi,pij,pjs->s", step.focal_landmarks, inverse, sides[:, :, ::-1])
+        return _Reduced(
+            matrix,
+            step.focal_cameras - border,
+            step.focal - float(focal),
+            step.camera_side - side,
+            step.focal_side - float(focal_side),
+            inverse,
+        )
 
     def _couplings(self, values: Float64[np.ndarray, "n 7 3"]) -> sparse.bsr_array:
         shape = _UNKNOWNS * self._by_camera.count, 3 * self._by_landmark.count
@@ -398,17 +460,21 @@ class _Problem:
 
     def _jacobians(
         self, state: _State, residuals: _Residuals
-    ) -> tuple[Float64[np.ndarray, "n 3 7"], Float64[np.ndarray, "n 3 3"]]:
-        """Of the residuals times the roots of their weights, by a camera (moved from the left) and by a landmark."""
+    ) -> tuple[Float64[np.ndarray, "n 3 7"], Float64[np.ndarray, "n 3 3"], Float64[np.ndarray, "n 3"]]:
+        """Of the residuals times the roots of their weights: by a camera (moved from the left), a landmark, the focal.
+
+        That is in standard deviations of what is known of it beforehand.
+        """
         place, root = residuals.place, np.sqrt(residuals.weight)
-        slope = root / place[:, 2:] * [*self._focal, 1 / self._noise.depth]
+        slope = root / place[:, 2:] * [*(self._focal * exp(state.log_focal)), 1 / self._noise.depth]
         by_place = slope[:, :, None] * np.eye(3)
         by_place[:, :2, 2] = -slope[:, :2] * place[:, :2] / place[:, 2:]
         by_camera = np.zeros((len(place), 3, _UNKNOWNS))
         by_camera[:, :, :3] = by_place * self._free[:, None, None]
         by_camera[:, :, 3:6] = np.cross(place[:, None], by_camera[:, :, :3])
         by_camera[:, 2, 6] = -root[:, 2] / self._noise.depth
-        return by_camera, by_place @ state.camera_from_world[self._seen.camera, :3, :3]
+        by_focal = slope * place * [self._noise.focal, self._noise.focal, 0]
+        return by_camera, by_place @ state.camera_from_world[self._seen.camera, :3, :3], by_focal
 
 
 def _settled(problem: _Problem, state: _State, most_steps: int) -> _State:
@@ -447,7 +513,7 @@ def _damped(step: _Step, damping: float) -> _Step:
             diagonal = np.einsum("kii->ki", blocks)[:, kind]  # a view
             mean = diagonal.mean(axis=1, keepdims=True)
             diagonal += np.where(mean > 0, damping * mean, 1.0)
-    return step._replace(cameras=cameras, landmarks=landmarks)
+    return step._replace(cameras=cameras, landmarks=landmarks, focal=(1 + damping) * step.focal)
 
 
 def _blocks(diagonal: Float64[np.ndarray, "k 7 7"]) -> sparse.bsr_array:
@@ -459,6 +525,25 @@ def _blocks(diagonal: Float64[np.ndarray, "k 7 7"]) -> sparse.bsr_array:
 def _solver(matrix: sparse.bsr_array) -> SuperLU:
     """Of a system that is symmetric and positive definite."""
     return splu(matrix.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+
+class _Bordered:
+    """Factors of a reduced system."""
+
+    def __init__(self, reduced: _Reduced) -> None:
+        self._reduced = reduced
+        self.factors = _solver(reduced.matrix)
+        self.by_focal: CameraSteps = self.factors.solve(reduced.border.ravel()).reshape(reduced.border.shape)
+        """By how much the cameras yield to the focal length."""
+        self.curvature = max(1.0, reduced.focal - float((reduced.border * self.by_focal).sum()))
+        """Of the cost, over the focal length, where everything else follows it: at least what is known beforehand."""
+
+    def solved(self) -> tuple[CameraSteps, float]:
+        """Steps of the cameras and of the focal length."""
+        side = self._reduced.side
+        alone: CameraSteps = self.factors.solve(side.ravel()).reshape(side.shape)
+        focal = (self._reduced.focal_side - float((self._reduced.border * alone).sum())) / self.curvature
+        return alone - focal * self.by_focal, focal
 
 
 def _exponential(twist: Float64[np.ndarray, "k 6"]) -> Transforms:
@@ -491,6 +576,13 @@ class _Sums:
 # --------------------------------------------------------------------------------------------------------- uncertainty
 
 
+def _information(problem: _Problem, bundle: Bundle) -> tuple[_Step, _Reduced]:
+    """Normal equations at the bundle, and what they say of the cameras."""
+    state = _State.of(bundle)
+    step = problem.normal_equations(state, _as_known(problem.residuals(state, _LOSS)))
+    return step, problem.reduced(_damped(step, _LEAST_DAMPING))
+
+
 def _as_known(residuals: _Residuals) -> _Residuals:
     """With the information that the losses leave of inliers as weights."""
     pixel = np.square(residuals.value[:, :2]).sum(axis=1) < _INLIER**2
@@ -511,12 +603,15 @@ def _apart(seen: Observations, error: Float64[np.ndarray, " n"]) -> Float64[np.n
     return differences
 
 
-def _translations(solver: SuperLU, cameras: int) -> Iterator[Float64[np.ndarray, "some 3 3"]]:
+def _translations(system: _Bordered) -> Iterator[Float64[np.ndarray, "some 3 3"]]:
     """Covariances of the translations, which are those of the centres in the axes of the cameras."""
+    cameras = len(system.by_focal)
     for first in range(0, cameras, _AT_ONCE):
         chosen = np.arange(first, min(first + _AT_ONCE, cameras))
         rows = (_UNKNOWNS * chosen[:, None] + np.arange(3)).ravel()
         unit = np.zeros((_UNKNOWNS * cameras, len(rows)))
         unit[rows, np.arange(len(rows))] = 1
-        inverse = solver.solve(unit)[rows].reshape(len(chosen), 3, len(chosen), 3)
-        yield np.einsum("iaib->iab", inverse)
+        inverse = system.factors.solve(unit)[rows].reshape(len(chosen), 3, len(chosen), 3)
+        yielding = system.by_focal[chosen, :3]
+        through_focal = yielding[:, :, None] * yielding[:, None, :] / system.curvature
+        yield np.einsum("iaib->iab", inverse) + through_focal

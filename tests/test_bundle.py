@@ -15,12 +15,23 @@ from scipy.spatial.transform import Rotation
 from strategies import rigid_transforms, seeds
 
 from recon import bundle
-from recon.bundle import Bundle, Noise, Observations, adjusted, centre_sigma, residual_pixels
+from recon.bundle import (
+    Bundle,
+    Noise,
+    Observations,
+    adjusted,
+    centre_sigma,
+    focal_sigma,
+    noise_of,
+    residual_pixels,
+)
 from recon.geometry import inverse, project
 from recon.types import Intrinsics
 
 LENS = Intrinsics(500.0, 520.0, 320.0, 235.0, 640, 480)
 NOISE = Noise(pixel=0.5, depth=0.08, map=0.05)
+UNSURE = replace(NOISE, focal=0.1)
+"""With a focal length that is known to a tenth."""
 EXACT = Noise(1e-9, 1e-9, 1e-9)
 """To draw from, that is."""
 
@@ -119,20 +130,20 @@ def to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def problem_of(
-    start: Bundle, observed: Observations, held: np.ndarray | None = None
+    start: Bundle, observed: Observations, held: np.ndarray | None = None, noise: Noise = UNSURE
 ) -> tuple[bundle._Problem, bundle._State, Observations]:
     """The observations come back in the order of the problem."""
     setting = bundle._Setting.of(start, observed, held)
-    state = bundle._State(start.camera_from_world, np.log(start.depth_factor), start.landmarks)
-    return bundle._Problem(setting, LENS, NOISE), state, setting.seen
+    return bundle._Problem(setting, LENS, noise), bundle._State.of(start), setting.seen
 
 
 def moved(state: bundle._State, step: np.ndarray) -> bundle._State:
-    """By 7 numbers for each camera, then 3 for each landmark."""
+    """By 7 numbers for each camera, then 3 for each landmark, then one for the focal length."""
     count = len(state.log_factor)
-    cameras, landmarks = step[: 7 * count].reshape(count, 7), step[7 * count :].reshape(-1, 3)
+    cameras, landmarks = step[: 7 * count].reshape(count, 7), step[7 * count : -1].reshape(-1, 3)
     pose = bundle._exponential(cameras[:, :6]) @ state.camera_from_world
-    return bundle._State(pose, state.log_factor + cameras[:, 6], state.landmarks + landmarks)
+    focal = state.log_focal + UNSURE.focal * step[-1]
+    return bundle._State(pose, state.log_factor + cameras[:, 6], state.landmarks + landmarks, focal)
 
 
 def numeric_jacobian(function: Callable[[np.ndarray], np.ndarray], size: int) -> np.ndarray:
@@ -144,42 +155,45 @@ def numeric_jacobian(function: Callable[[np.ndarray], np.ndarray], size: int) ->
 def dense_system(problem: bundle._Problem, state: bundle._State, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """J' W J and -J' W r over all unknowns, by differences; what is held does not change anything."""
     at = problem.residuals(state, 2.0)
-    root = np.append(np.sqrt(at.weight).ravel(), np.ones(len(state.log_factor)))
+    root = np.append(np.sqrt(at.weight).ravel(), np.ones(len(state.log_factor) + 1))
 
     def weighed(step: np.ndarray) -> np.ndarray:
         there = moved(state, step)
-        return root * np.append(problem.residuals(there, 2.0).value.ravel(), there.log_factor / NOISE.map)
+        known = [*(there.log_factor / NOISE.map), there.log_focal / UNSURE.focal]
+        return root * np.append(problem.residuals(there, 2.0).value.ravel(), known)
 
     cameras = len(state.log_factor)
-    jacobian = numeric_jacobian(weighed, 7 * cameras + 3 * len(state.landmarks))
+    jacobian = numeric_jacobian(weighed, 7 * cameras + 3 * len(state.landmarks) + 1)
     jacobian[:, : 7 * cameras].reshape(-1, cameras, 7)[:, held, :6] = 0
     return jacobian.T @ jacobian, -jacobian.T @ weighed(np.zeros(jacobian.shape[1]))
 
 
 def small(seed: int = 0) -> tuple[Bundle, Observations]:
-    """With holes in the depth and mismatches, not at its best."""
+    """With holes in the depth and mismatches, not at its best; the focal length not that of the intrinsics."""
     truth, observed = noisy(seed, cameras=4, landmarks=12)
     depth = np.where(np.arange(len(observed.depth)) % 5 == 0, np.nan, observed.depth)
-    return shaken(truth, 1.0), with_mismatches(replace(observed, depth=depth), 0.1)[0]
+    return replace(shaken(truth, 1.0), focal_factor=1.003), with_mismatches(replace(observed, depth=depth), 0.1)[0]
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_jacobians_are_those_of_differences(seed: int) -> None:
     problem, state, observed = problem_of(*small(seed))
     at = problem.residuals(state, 2.0)
-    by_camera, by_landmark = problem._jacobians(state, at)
+    by_camera, by_landmark, by_focal = problem._jacobians(state, at)
     free = ~(np.arange(4) == 0)[observed.camera]
     for row, (camera, landmark) in enumerate(zip(observed.camera, observed.landmark, strict=True)):
 
         def value(step: np.ndarray, row: int = row, camera: int = camera, landmark: int = landmark) -> np.ndarray:
-            everything = np.zeros(7 * 4 + 3 * 12)
+            everything = np.zeros(7 * 4 + 3 * 12 + 1)
             everything[7 * camera : 7 * camera + 7] = step[:7]
-            everything[28 + 3 * landmark : 31 + 3 * landmark] = step[7:]
+            everything[28 + 3 * landmark : 31 + 3 * landmark] = step[7:10]
+            everything[-1] = step[10]
             return np.sqrt(at.weight[row]) * problem.residuals(moved(state, everything), 2.0).value[row]
 
-        numeric = numeric_jacobian(value, 10)
+        numeric = numeric_jacobian(value, 11)
         numeric[:, :6] *= free[row]
-        np.testing.assert_allclose(np.hstack([by_camera[row], by_landmark[row]]), numeric, atol=1e-4, rtol=1e-6)
+        found = np.hstack([by_camera[row], by_landmark[row], by_focal[row][:, None]])
+        np.testing.assert_allclose(found, numeric, atol=1e-4, rtol=1e-6)
 
 
 @given(square=st.floats(0, 1e4), width=st.floats(0.5, 100))
@@ -197,7 +211,7 @@ def test_the_side_of_a_step_is_half_the_slope_of_the_cost(loss: float) -> None:
     """With all weights in place, pixels and depth, known or not."""
     problem, state, _ = problem_of(*small(), np.zeros(4, bool))
     step = problem.normal_equations(state, problem.residuals(state, loss))
-    side = np.append(step.camera_side.ravel(), step.landmark_side.ravel())
+    side = np.concatenate([step.camera_side.ravel(), step.landmark_side.ravel(), [step.focal_side]])
 
     def cost(change: np.ndarray) -> np.ndarray:
         return np.array([problem.residuals(moved(state, change), loss).cost])
@@ -245,7 +259,7 @@ def test_a_step_is_that_of_the_dense_system(damping: float, held: list[int]) -> 
     mask = np.isin(np.arange(4), held)
     problem, state, _ = problem_of(*small(), mask)
     matrix, side = dense_system(problem, state, mask)
-    kinds = np.repeat(np.arange(4 * 3 + 12), [3, 3, 1] * 4 + [3] * 12)
+    kinds = np.repeat(np.arange(4 * 3 + 12 + 1), [3, 3, 1] * 4 + [3] * 12 + [1])
     mean = np.bincount(kinds, np.diag(matrix)) / np.bincount(kinds)
     matrix[np.diag_indices_from(matrix)] += np.where(mean > 0, damping * mean, 1.0)[kinds]
     step = np.linalg.solve(matrix, side)
@@ -257,15 +271,19 @@ def test_a_step_is_that_of_the_dense_system(damping: float, held: list[int]) -> 
 
 
 def test_the_reduced_matrix_is_symmetric_and_that_of_the_dense_system() -> None:
+    """The focal length is its border."""
     problem, state, _ = problem_of(*small())
     matrix, side = dense_system(problem, state, np.arange(4) == 0)
     step = problem.normal_equations(state, problem.residuals(state, 2.0))
     reduced = problem.reduced(step)
-    cameras, between, landmarks = matrix[:28, :28], matrix[:28, 28:], matrix[28:, 28:]
-    dense = cameras - between @ np.linalg.solve(landmarks, between.T)
-    np.testing.assert_allclose(reduced.matrix.toarray(), dense, atol=1e-6 * np.abs(cameras).max())
-    expected = side[:28] - between @ np.linalg.solve(landmarks, side[28:])
-    np.testing.assert_allclose(reduced.side.ravel(), expected, atol=1e-6 * np.abs(side).max())
+    kept, gone = np.r_[:28, 64], np.r_[28:64]
+    kept_matrix, between, landmarks = matrix[np.ix_(kept, kept)], matrix[np.ix_(kept, gone)], matrix[np.ix_(gone, gone)]
+    dense = kept_matrix - between @ np.linalg.solve(landmarks, between.T)
+    border = reduced.border.reshape(28, 1)
+    found = np.block([[reduced.matrix.toarray(), border], [border.T, np.array([[reduced.focal]])]])
+    np.testing.assert_allclose(found, dense, atol=1e-6 * np.abs(kept_matrix).max())
+    expected = side[kept] - between @ np.linalg.solve(landmarks, side[gone])
+    np.testing.assert_allclose([*reduced.side.ravel(), reduced.focal_side], expected, atol=1e-6 * np.abs(side).max())
 
 
 # -------------------------------------------------------------------------------------------------------------- oracles
@@ -485,22 +503,28 @@ def test_errors_are_as_large_as_their_standard_deviation() -> None:
     np.testing.assert_allclose(spread / sigma[1:], 1, atol=0.2)
 
 
+@pytest.mark.parametrize("noise", [NOISE, UNSURE])
 @pytest.mark.parametrize("held", [[0], [0, 3]])
-def test_standard_deviations_are_those_of_the_dense_inverse(held: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where not all cameras fit into one look-up."""
+def test_standard_deviations_are_those_of_the_dense_inverse(
+    held: list[int], noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where not all cameras fit into one look-up; a focal length that is not sure makes all else less sure."""
     monkeypatch.setattr(bundle, "_AT_ONCE", 2)
     truth, camera, landmark = scene(9, cameras=5, landmarks=20)
     mask = np.isin(np.arange(5), held)
     observed = seen(truth, camera, landmark)
-    problem, state, _ = problem_of(truth, observed, mask)
-    jacobian = exact_information(problem, state, mask)
-    sigma = centre_sigma(truth, observed, LENS, NOISE, held=mask)
-    covariance = np.linalg.pinv(jacobian, hermitian=True, rcond=1e-13)
+    problem, state, _ = problem_of(truth, observed, mask, noise)
+    information = exact_information(problem, state, mask)
+    information = information if noise.focal else information[:-1, :-1]
+    sigma = centre_sigma(truth, observed, LENS, noise, held=mask)
+    covariance = np.linalg.pinv(information, hermitian=True, rcond=1e-13)
     blocks = [covariance[7 * i : 7 * i + 3, 7 * i : 7 * i + 3] for i in range(5)]
     np.testing.assert_allclose(
         sigma, [np.sqrt(max(0, np.linalg.eigvalsh(b)[-1])) for b in blocks], rtol=1e-4, atol=1e-9
     )
     assert (sigma[held] == 0).all()
+    of_focal = noise.focal * np.sqrt(covariance[-1, -1]) if noise.focal else 0.0
+    assert focal_sigma(truth, observed, LENS, noise, held=mask) == pytest.approx(of_focal, rel=1e-4)
 
 
 def exact_information(problem: bundle._Problem, state: bundle._State, held: np.ndarray) -> np.ndarray:
@@ -510,10 +534,10 @@ def exact_information(problem: bundle._Problem, state: bundle._State, held: np.n
     def weighed(step: np.ndarray) -> np.ndarray:
         there = moved(state, step)
         value = np.sqrt(weights) * problem.residuals(there, 2.0).value.ravel()
-        return np.append(value, there.log_factor / NOISE.map)
+        return np.append(value, [*(there.log_factor / NOISE.map), there.log_focal / UNSURE.focal])
 
     cameras = len(held)
-    jacobian = numeric_jacobian(weighed, 7 * cameras + 3 * len(state.landmarks))
+    jacobian = numeric_jacobian(weighed, 7 * cameras + 3 * len(state.landmarks) + 1)
     jacobian[:, : 7 * cameras].reshape(-1, cameras, 7)[:, held, :6] = 0
     return jacobian.T @ jacobian
 
@@ -620,13 +644,13 @@ def test_whatever_is_seen_the_cost_falls_and_all_is_finite(
     observed = seen(truth, camera[rows], landmark[rows], NOISE, seed=seed)
     observed = replace(observed, depth=np.where(random.random(len(rows)) < known, observed.depth, np.nan))
     start = shaken(truth, seed=seed)
-    found = adjusted(start, observed, LENS, NOISE)
+    found = adjusted(start, observed, LENS, UNSURE)
     assert np.abs(found.landmarks).max() < 1e4
-    sigma = centre_sigma(found, observed, LENS, NOISE)
+    sigma = centre_sigma(found, observed, LENS, UNSURE)
     assert (sigma >= 0).all()
+    assert 0 < focal_sigma(found, observed, LENS, UNSURE) < UNSURE.focal * (1 + 1e-9)
     problem, state, _ = problem_of(start, observed)
-    after = bundle._State(found.camera_from_world, np.log(found.depth_factor), found.landmarks)
-    assert problem.residuals(after, 2.0).cost <= problem.residuals(state, 2.0).cost + 1e-9
+    assert problem.residuals(bundle._State.of(found), 2.0).cost <= problem.residuals(state, 2.0).cost + 1e-9
 
 
 def test_landmarks_of_one_camera_change_no_camera() -> None:
@@ -700,6 +724,165 @@ def test_without_depth_the_unit_of_length_is_unknown_but_all_else_found() -> Non
     assert (centre_sigma(found, observed, LENS, NOISE)[1:] > 5 * far[1:]).all()
 
 
+# --------------------------------------------------------------------------------------------------------- focal length
+
+
+def wrong(by: float) -> Intrinsics:
+    """A lens whose focal length is said to be longer than it is."""
+    return replace(LENS, fx=by * LENS.fx, fy=by * LENS.fy)
+
+
+@settings(max_examples=6)
+@given(seed=seeds, by=st.floats(0.85, 1.18))
+def test_exact_data_give_the_focal_length(seed: int, by: float) -> None:
+    truth, camera, landmark = scene(seed, 6, 60)
+    observed = seen(truth, camera, landmark)
+    noise = Noise(pixel=0.01, depth=0.08, map=0.05, focal=10.0)  # nothing is known beforehand
+    found = adjusted(shaken(truth, seed=seed), observed, wrong(by), noise)
+    assert by * found.focal_factor == pytest.approx(1, abs=1e-6)
+    close(replace(found, focal_factor=1.0), truth, 1e-5)
+    assert residual_pixels(found, observed, wrong(by)).max() < 1e-3
+    lens = found.zoomed(wrong(by))
+    np.testing.assert_allclose([lens.fx, lens.fy], [LENS.fx, LENS.fy], rtol=1e-6)
+    assert (lens.cx, lens.cy, lens.width, lens.height) == (LENS.cx, LENS.cy, LENS.width, LENS.height)
+
+
+def test_a_focal_length_that_is_nearly_sure_stays_and_a_sure_one_stays_exactly() -> None:
+    truth, observed = noisy(22)
+    start = shaken(truth)
+    held = adjusted(start, observed, LENS, NOISE)
+    assert held.focal_factor == 1
+    assert focal_sigma(held, observed, LENS, NOISE) == 0
+    nearly = adjusted(start, observed, LENS, replace(NOISE, focal=1e-7))
+    close(nearly, held, 1e-6)
+    assert focal_sigma(nearly, observed, LENS, replace(NOISE, focal=1e-7)) == pytest.approx(1e-7, rel=1e-3)
+    np.testing.assert_allclose(
+        centre_sigma(held, observed, LENS, replace(NOISE, focal=1e-7)),
+        centre_sigma(held, observed, LENS, NOISE),
+        rtol=1e-4,
+    )
+
+
+def test_a_focal_length_that_was_found_is_kept_where_it_is_sure() -> None:
+    """Held at the start, not at the intrinsics: these are the same pictures through the same lens."""
+    truth, observed = noisy(23)
+    zoomed = replace(shaken(truth), focal_factor=1 / 1.05)
+    found = adjusted(zoomed, observed, wrong(1.05), NOISE)
+    assert found.focal_factor == pytest.approx(1 / 1.05, rel=1e-12)
+    close(replace(found, focal_factor=1.0), adjusted(shaken(truth), observed, LENS, NOISE), 1e-9)
+
+
+def test_the_focal_length_errs_by_its_standard_deviation() -> None:
+    """Over 40 seeds: within what 40 can tell. A prior as wide as the data are sharp counts for half."""
+    truth, camera, landmark = scene(8, cameras=5, landmarks=60)
+    exact = seen(truth, camera, landmark)
+    noise = replace(NOISE, focal=focal_sigma(truth, exact, LENS, replace(NOISE, focal=10.0)))
+    assert focal_sigma(truth, exact, LENS, noise) == pytest.approx(noise.focal / np.sqrt(2), rel=1e-3)
+    errors = []
+    for seed in range(40):
+        random = np.random.default_rng(seed + 500)
+        drawn = replace(truth, depth_factor=random.lognormal(0, NOISE.map, 5))
+        by = random.lognormal(0, noise.focal)
+        found = adjusted(drawn, seen(drawn, camera, landmark, NOISE, seed=seed), wrong(by), noise)
+        errors.append(np.log(by * found.focal_factor))
+    assert np.std(errors) == pytest.approx(noise.focal / np.sqrt(2), rel=0.25)
+    assert abs(np.mean(errors)) < 3 * np.std(errors) / np.sqrt(40)
+
+
+def test_more_movement_tells_more_of_the_focal_length() -> None:
+    """A camera that neither moves nor turns says nothing of it, nor do pictures of nothing."""
+
+    def sigma(step: float, turn: float, noise: Noise = UNSURE) -> float:
+        truth, camera, landmark = scene(24, cameras=6, landmarks=200, step=step)
+        world_from_camera = np.tile(np.eye(4), (6, 1, 1))
+        world_from_camera[:, 0, 3] = step * np.arange(6)
+        turns = turn * np.linspace(-1, 1, 6)[:, None] * [0, 1, 0]
+        world_from_camera[:, :3, :3] = Rotation.from_rotvec(turns).as_matrix()
+        truth = replace(truth, camera_from_world=inverse(world_from_camera))
+        return focal_sigma(truth, seen(truth, camera, landmark), LENS, noise)
+
+    still, turning, moving, both = sigma(0.0, 0.0), sigma(0.0, 0.3), sigma(0.2, 0.0), sigma(0.2, 0.3)
+    assert still == pytest.approx(UNSURE.focal, rel=1e-3)
+    assert turning < 0.05 * UNSURE.focal  # Hartley 1994: a camera that turns calibrates itself
+    assert both < 0.5 * moving < 0.5 * still
+    truth, observed = noisy(15)
+    nothing = chosen(observed, np.zeros(0, np.int64))
+    found = adjusted(replace(truth, focal_factor=1.1), nothing, LENS, UNSURE)
+    assert found.focal_factor == pytest.approx(1, abs=1e-6)  # the most likely one
+    assert focal_sigma(found, nothing, LENS, UNSURE) == pytest.approx(UNSURE.focal)
+
+
+def test_held_cameras_tell_the_focal_length_best() -> None:
+    truth, observed = noisy(25, cameras=6, landmarks=100)
+    start = replace(shaken(truth), camera_from_world=truth.camera_from_world)
+    held = np.ones(6, bool)
+    found = adjusted(start, observed, wrong(1.1), UNSURE, held=held)
+    np.testing.assert_array_equal(found.camera_from_world, truth.camera_from_world)
+    sigma = focal_sigma(found, observed, wrong(1.1), UNSURE, held=held)
+    assert abs(np.log(1.1 * found.focal_factor)) < 3 * sigma
+    assert sigma < focal_sigma(found, observed, wrong(1.1), UNSURE)
+
+
+# ------------------------------------------------------------------------------------------------------ size of errors
+
+
+@pytest.mark.parametrize("noise", [NOISE, Noise(0.3, 0.03, 0.1), Noise(1.0, 0.2, 0.2)])
+def test_noise_is_found_from_what_an_adjustment_leaves(noise: Noise) -> None:
+    """Also where the adjustment believed in another noise, as the first one does."""
+    truth, camera, landmark = scene(26, cameras=40, landmarks=800, views=8)
+    truth = replace(truth, depth_factor=np.random.default_rng(27).lognormal(0, noise.map, 40))
+    observed = seen(truth, camera, landmark, noise)
+    found = noise_of(adjusted(shaken(truth), observed, LENS, Noise(0.5, 0.2, 0.3)), observed, LENS)
+    assert found is not None
+    assert found.pixel == pytest.approx(noise.pixel, rel=0.25)
+    assert found.depth == pytest.approx(noise.depth, rel=0.25)
+    assert found.map == pytest.approx(noise.map, rel=0.4)
+    assert found.focal == 0
+
+
+def test_errors_of_depth_that_neighbours_share_count_for_more() -> None:
+    """The same size, but smooth over the picture: they do not average out, and so are believed to be larger."""
+    truth, camera, landmark = scene(28, cameras=20, landmarks=1500, views=5)
+    exact = seen(truth, camera, landmark, Noise(0.5, 1e-9, 1e-9))
+    across = exact.pixel / [LENS.width, LENS.height] * 2 * np.pi
+    phase = np.random.default_rng(29).uniform(0, 2 * np.pi, (20, 2))[exact.camera]
+    smooth = 0.1 * np.sin(across[:, 0] + phase[:, 0]) * np.sin(across[:, 1] + phase[:, 1])
+    mixed = np.empty_like(smooth)
+    for number in range(20):  # the same errors, at other places of the same picture
+        mine = np.flatnonzero(exact.camera == number)
+        mixed[mine] = smooth[np.random.default_rng(number).permutation(mine)]
+    found = [noise_of(truth, replace(exact, depth=exact.depth * np.exp(error)), LENS) for error in (mixed, smooth)]
+    assert None not in found
+    independent, alike = (each.depth for each in found if each is not None)
+    assert independent == pytest.approx(bundle._sigma(mixed), rel=0.1)
+    assert alike > 3 * independent
+    assert alike < 7 * independent  # neighbours never count as wholly alike
+
+
+def test_noise_is_never_believed_to_be_nothing() -> None:
+    truth, camera, landmark = scene(30, cameras=10, landmarks=200, views=6)
+    found = noise_of(truth, seen(truth, camera, landmark), LENS)
+    assert found is not None
+    assert (found.pixel, found.map) == (0.15, 0.01)
+    assert found.depth >= 0.01
+
+
+@pytest.mark.parametrize(("cameras", "landmarks", "views"), [(5, 30, 5), (30, 300, 2)])
+def test_too_little_tells_no_noise(cameras: int, landmarks: int, views: int) -> None:
+    """Too few depths, or no more observations than unknowns."""
+    truth, camera, landmark = scene(31, cameras, landmarks, views=views)
+    assert noise_of(truth, seen(truth, camera, landmark, NOISE), LENS) is None
+
+
+def test_noise_of_pixels_is_that_of_normal_errors_whatever_the_mismatches() -> None:
+    truth, camera, landmark = scene(32, cameras=40, landmarks=800, views=8)
+    observed, _ = with_mismatches(seen(truth, camera, landmark, NOISE), 0.1)
+    found = noise_of(adjusted(shaken(truth), observed, LENS, NOISE), observed, LENS)
+    assert found is not None
+    assert found.pixel == pytest.approx(NOISE.pixel, rel=0.3)
+    assert found.depth == pytest.approx(NOISE.depth, rel=0.3)
+
+
 # ------------------------------------------------------------------------------------------------------------- the rest
 
 
@@ -743,5 +926,11 @@ def test_what_cannot_be_meant_is_refused() -> None:
         Noise(pixel=0.0)
     with pytest.raises(ValueError, match="positive"):
         replace(truth, depth_factor=np.zeros(5))
+    for unsure in (-0.1, np.inf, np.nan):
+        with pytest.raises(ValueError, match="focal length"):
+            replace(NOISE, focal=unsure)
+    for factor in (0.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="factor of the focal length"):
+            replace(truth, focal_factor=factor)
     with pytest.raises(ValueError, match="finite"):
         replace(truth, landmarks=np.full((60, 3), np.nan))
