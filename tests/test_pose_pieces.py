@@ -14,10 +14,11 @@ from scipy.spatial.transform import Rotation
 
 from recon.geometry import inverse, project, rigid, transform, unproject
 from recon.stages.pose import perspective, refine
-from recon.stages.pose.features import features, pairs
-from recon.stages.pose.flow import CORNERS, WORKING_SIZE, Grey, corners, followed, grey
+from recon.stages.pose.features import features, pairs, unpacked
+from recon.stages.pose.flow import CORNERS, Grey, corners, followed, grey
+from recon.stages.pose.keyframes import KeyFrame, Memory, Seen, observations
 from recon.stages.pose.perspective import LEAST_INLIERS, Matches, doubt, fix
-from recon.stages.pose.world import KeyFrame, Seen, World, depth_at, observations, rays, turned
+from recon.stages.pose.world import World, depth_at, rays, turned
 from recon.types import Intrinsics, Picture
 
 CAMERA = Intrinsics.from_fov(65.0, 320, 240)
@@ -40,7 +41,7 @@ def reduced(left: int, top: int) -> Grey:
 
 
 def test_the_picture_is_reduced_to_its_working_size() -> None:
-    assert grey(large_picture()).shape == (WORKING_SIZE * 3 // 4, WORKING_SIZE)
+    assert grey(large_picture()).shape == (480, 640)
     assert grey(large_picture()[:100, :200]).shape == (100, 200), "and never enlarged"
 
 
@@ -296,7 +297,29 @@ def test_between_two_poses_the_camera_moves_and_turns_evenly() -> None:
 
 def key_frame(number: int, landmarks: Sequence[int]) -> KeyFrame:
     seen = Seen(np.array(landmarks, np.int64), np.random.default_rng(number).uniform(0, 240, (len(landmarks), 2)))
-    return KeyFrame(number, np.eye(4), np.eye(4), 1.0, seen, np.arange(len(landmarks)) + 1.0)
+    nothing = Memory.of(
+        np.zeros((8, 8), np.uint8), features(np.zeros((64, 64), np.uint8)), np.zeros((0, 3), np.float32)
+    )
+    return KeyFrame(number, np.eye(4), np.eye(4), 1.0, seen, np.arange(len(landmarks)) + 1.0, nothing)
+
+
+def test_a_key_frame_that_sees_more_keeps_what_it_has() -> None:
+    more = Seen(np.array([7, 2, 8]), np.array([[1.0, 2], [3, 4], [5, 6]]))
+    first = key_frame(0, [1, 2, 3])
+    both = first.seeing(more)
+    assert both.seen.landmark.tolist() == [1, 2, 3, 7, 8]
+    np.testing.assert_array_equal(both.seen.pixel, np.concatenate([first.seen.pixel, more.pixel[[0, 2]]]))
+    np.testing.assert_array_equal(both.depth, [1, 2, 3, np.nan, np.nan])
+
+
+def test_a_memory_is_small_and_knows_its_picture_and_features() -> None:
+    """Corners of a picture of 640 x 480 with a thousand features: some 100 kB."""
+    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (480, 640), np.uint8), (0, 0), 2)
+    described = features(picture)
+    memory = Memory.of(picture, described, np.ones((len(described.pixels), 3), np.float32))
+    assert np.abs(memory.grey.astype(int) - picture).mean() < 1
+    np.testing.assert_array_equal(unpacked(memory.bits), described.descriptors)
+    assert memory.picture.nbytes + memory.pixels.nbytes + memory.points.nbytes + memory.bits.nbytes < 150_000
 
 
 def test_landmarks_that_two_key_frames_show_are_observed() -> None:

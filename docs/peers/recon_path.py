@@ -18,7 +18,7 @@ from recon.errors import ReconError
 from recon.io.video import Source
 from recon.stages.clean import within
 from recon.stages.pair import paired
-from recon.stages.pose import WORKING_SIZE, Segment, estimate
+from recon.stages.pose import WORKING_AREA, Segment, estimate
 from recon.stages.pose.reconstruct import reconstructed
 from recon.types import DepthEstimate, DepthFrame, Intrinsics
 
@@ -58,7 +58,7 @@ class Film:
                 return
             self.count += 1
             frame, depth = pair
-            ((view, found),) = paired([frame], [DepthEstimate(frame.index, frame.time, 0, depth)], WORKING_SIZE)
+            ((view, found),) = paired([frame], [DepthEstimate(frame.index, frame.time, 0, depth)], WORKING_AREA)
             yield DepthFrame(view.frame, found.values)
 
 

@@ -21,7 +21,7 @@ from recon.stages.clean import clean, depth_limit, within
 from recon.stages.fuse import auto_voxel, fuse
 from recon.stages.letterbox import Content
 from recon.stages.pair import paired
-from recon.stages.pose import WORKING_SIZE, Place, posed
+from recon.stages.pose import WORKING_AREA, Place, posed
 from recon.streams import prefetched
 from recon.types import (
     DepthEstimate,
@@ -148,7 +148,7 @@ class Scene:
 
     def views(self, observer: Observer) -> Shots:
         """The same frames as trackers want them: in detail, and with the edges of things, where most corners are."""
-        with closing(self._measured(observer, "poses", WORKING_SIZE)) as shots:
+        with closing(self._measured(observer, "poses", WORKING_AREA)) as shots:
             for shot, plan, frames in shots:
                 yield shot, plan, within(frames, plan.near, plan.far)
 

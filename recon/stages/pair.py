@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from math import sqrt
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ def paired(
     Args:
         frames: at any size.
         estimates: of the same frames.
-        detail: longer side, pixels, that both have at least, where the picture is that large: the map is enlarged then.
+        detail: pixels that both have at least, where the picture has as many: the map is enlarged then.
 
     Raises:
         StoreError: the two sequences do not belong together.
@@ -31,17 +32,18 @@ def paired(
         frame = next(pictures, None)
         if frame is None or frame.index != found.index:
             raise StoreError(f"frame {found.index} has depth but no picture: the video has changed; use --fresh")
-        estimate = _enlarged(found, min(detail, max(frame.rgb.shape)))
+        estimate = _enlarged(found, min(detail, frame.rgb[..., 0].size))
         height, width = estimate.values.shape
         small = Frame(frame.index, frame.time, resized(frame.rgb, width, height))
         yield ShotFrame(small, estimate.shot), estimate
 
 
-def _enlarged(estimate: DepthEstimate, longest: int) -> DepthEstimate:
+def _enlarged(estimate: DepthEstimate, pixels: int) -> DepthEstimate:
     height, width = estimate.values.shape
-    if max(height, width) >= longest:
+    if height * width >= pixels:
         return estimate
-    size = round(width * longest / max(height, width)), round(height * longest / max(height, width))
+    scale = sqrt(pixels / (height * width))
+    size = round(width * scale), round(height * scale)
     return replace(estimate, values=cv2.resize(estimate.values, size, interpolation=cv2.INTER_LINEAR))
 
 

@@ -9,15 +9,17 @@ known.py        poses that are given
 flow.py         corners, and where they are in the next picture
 features.py     what is found again after a gap
 perspective.py  a camera from landmarks and where it sees them
-world.py        key frames and landmarks of one run of frames
+keyframes.py    key frames, landmarks, and what sees what
+world.py        one run of frames: cameras that are placed among landmarks
+loops.py        places that are seen again
 refine.py       the whole of it at once: bundle adjustment, and cameras that do not move
 tracking.py     from frames to segments
 ==============  =======================================================================================================
 """
 
-from recon.stages.pose.flow import WORKING_SIZE
+from recon.stages.pose.flow import WORKING_AREA
 from recon.stages.pose.known import Place, posed
 from recon.stages.pose.segment import Motion, Segment
 from recon.stages.pose.tracking import estimate
 
-__all__ = ["WORKING_SIZE", "Motion", "Place", "Segment", "estimate", "posed"]
+__all__ = ["WORKING_AREA", "Motion", "Place", "Segment", "estimate", "posed"]

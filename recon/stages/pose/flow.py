@@ -1,5 +1,6 @@
 """Corners of a picture, and where they are in another one."""
 
+from math import sqrt
 from typing import Final
 
 import cv2
@@ -8,8 +9,8 @@ from jaxtyping import Bool, Float64, UInt8
 
 from recon.types import Picture
 
-WORKING_SIZE: Final = 640
-"""Longer side of the pictures in which corners are followed, pixels."""
+WORKING_AREA: Final = 640 * 480
+"""Most pixels of the pictures in which corners are followed."""
 CORNERS: Final = 700
 """Corners of a key frame."""
 _WINDOW: Final = (17, 17)
@@ -27,10 +28,10 @@ Pixels = Float64[np.ndarray, "n 2"]
 
 
 def grey(picture: Picture) -> Grey:
-    """Brightness, in a picture of at most ``WORKING_SIZE``."""
+    """Brightness, in a picture of at most ``WORKING_AREA``."""
     brightness = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     height, width = brightness.shape
-    share = min(1.0, WORKING_SIZE / max(height, width))
+    share = min(1.0, sqrt(WORKING_AREA / brightness.size))
     size = max(1, round(width * share)), max(1, round(height * share))
     reduced: Grey = brightness if share == 1 else cv2.resize(brightness, size, interpolation=cv2.INTER_AREA)
     return reduced

@@ -49,10 +49,15 @@ class Fix:
     """Standard deviation of the camera's position, if features are good to half the tolerance."""
 
 
-def fix(matches: Matches, camera: Intrinsics) -> Fix | None:
+def fix(matches: Matches, camera: Intrinsics, rounds: int = 1000) -> Fix | None:
     """The pose with which most matches agree; None where there is none.
 
     Perspective-n-point inside RANSAC (SQPnP, Terzakis and Lourakis, ECCV 2020), then Tukey's least squares.
+
+    Args:
+        matches: some of them wrong.
+        camera: of the picture.
+        rounds: samples that are tried at the most, before nothing counts as found.
     """
     if len(matches.points) < LEAST_INLIERS:
         return None
@@ -63,7 +68,7 @@ def fix(matches: Matches, camera: Intrinsics) -> Fix | None:
         matches.pixels,
         camera.matrix,
         None,
-        iterationsCount=1000,
+        iterationsCount=rounds,
         reprojectionError=tolerance,
         confidence=0.9999,
         flags=cv2.SOLVEPNP_SQPNP,

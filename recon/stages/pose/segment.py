@@ -25,6 +25,13 @@ class Structure:
     seen: Observations
     """Its cameras are rows of ``key_frames``, its pixels those of the segment's intrinsics."""
 
+    @classmethod
+    def without_landmarks(cls, key_frames: Int64[np.ndarray, " k"]) -> "Structure":
+        """Key frames alone."""
+        none, nowhere = np.zeros(0, np.int64), np.zeros((0, 3))
+        seen = Observations(none, none, np.zeros((0, 2)), np.zeros(0))
+        return cls(key_frames, nowhere, np.zeros((0, 3), np.uint8), seen)
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -38,3 +45,5 @@ class Segment:
     """The camera, at the size of the pictures in which landmarks were looked for."""
     structure: Structure
     """Without landmarks where nothing says how far they are: a camera that does not move."""
+    focal_sigma: float | None = None
+    """Standard deviation of the focal length, relative; None where the pictures did not say it, but somebody before."""

@@ -6,12 +6,13 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64
 
-from recon.bundle import Bundle, Noise, Observations, adjusted
+from recon.bundle import Bundle, Noise, adjusted
 from recon.geometry import inverse, transform
 from recon.stages.pose.features import features, pairs
 from recon.stages.pose.flow import Grey, Pixels, corners, followed, grey
+from recon.stages.pose.keyframes import NOTHING, Colors, KeyFrame, Landmarks, Memory, Numbers, Seen, observations
 from recon.stages.pose.perspective import Fix, Matches, doubt, fix
 from recon.types import DepthFrame, DepthMap, Intrinsics, Picture, RigidTransform
 
@@ -23,6 +24,9 @@ OVERLAP: Final = 0.6
 """A frame that shows less than this part of the last key frame's landmarks becomes a key frame."""
 MOVED: Final = 0.12
 """So does one in which they have moved by this part of the picture's width."""
+OFTEN: Final = 3
+MOVED_LATE: Final = 0.01
+"""After so many frames, a smaller movement suffices: more views of the same landmarks are more exact."""
 NEAR: Final = 4.0
 """Pixels within which a landmark must be found from where it is expected."""
 ADJUSTED: Final = 8
@@ -38,42 +42,11 @@ LEAST_CORNERS: Final = 12
 LEAST_FACTORS: Final = 30
 """Fewer landmarks do not say how a depth map compares with the world."""
 
-Numbers = Int64[np.ndarray, " n"]
-Colors = UInt8[np.ndarray, "n 3"]
 
-
-class Seen(NamedTuple):
-    """Landmarks and where a picture shows them."""
-
-    landmark: Numbers
-    pixel: Pixels
-
-    def of(self, chosen: Bool[np.ndarray, " n"]) -> "Seen":
-        """Some of them."""
-        return Seen(self.landmark[chosen], self.pixel[chosen])
-
-
-NOTHING: Final = Seen(np.zeros(0, np.int64), np.zeros((0, 2)))
 TURNS: Final = 5
 """Rounds in which the corners of a turn are weighed anew, for least absolute errors."""
 LEAST_ERROR: Final = 0.1
 """Pixels, below which an error is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyFrame:
-    """A frame whose landmarks are remembered."""
-
-    frame: int
-    """Place among the frames of the segment."""
-    camera_from_world: RigidTransform
-    from_last: RigidTransform
-    """Its camera from that of the key frame before, as it was first found."""
-    factor: float
-    """Depth in the world over that of its depth map."""
-    seen: Seen
-    depth: Float64[np.ndarray, " n"]
-    """Of its depth map, at each of them."""
 
 
 class Placed(NamedTuple):
@@ -100,25 +73,6 @@ class _Recent:
     """In its camera, by its depth map."""
     descriptors: Float32[np.ndarray, "n 256"]
     """Of the points."""
-
-
-class Landmarks:
-    """Places in the world, each with the key frame and the pixel in which it was first seen."""
-
-    def __init__(self) -> None:
-        self.position: Float64[np.ndarray, "p 3"] = np.zeros((0, 3))
-        self.pixel: Pixels = np.zeros((0, 2))
-        self.color: Colors = np.zeros((0, 3), np.uint8)
-        self.key_frame: Numbers = np.zeros(0, np.int64)
-
-    def add(self, position: Float64[np.ndarray, "n 3"], pixel: Pixels, color: Colors, key_frame: int) -> Numbers:
-        """Numbers of the new ones."""
-        first = len(self.position)
-        self.position = np.concatenate([self.position, position])
-        self.pixel = np.concatenate([self.pixel, pixel])
-        self.color = np.concatenate([self.color, color])
-        self.key_frame = np.concatenate([self.key_frame, np.full(len(position), key_frame)])
-        return np.arange(first, len(self.position))
 
 
 class World:
@@ -237,7 +191,9 @@ class World:
         then, now = _common(reference, seen)
         if len(now) < OVERLAP * len(reference.landmark):
             return True
-        return bool(np.median(np.linalg.norm(now - then, axis=1)) > MOVED * self._picture.shape[1])
+        late = len(self.frames) - self.key_frames[-1].frame >= OFTEN
+        least = (MOVED_LATE if late else MOVED) * self._picture.shape[1]
+        return bool(np.median(np.linalg.norm(now - then, axis=1)) > least)
 
     def _sought(self, picture: Grey, pose: RigidTransform, seen: Seen) -> tuple[RigidTransform, Seen]:
         """Landmarks as they were first seen, each found anew: what is followed for long drifts, and some were lost."""
@@ -274,11 +230,13 @@ class World:
         added = self.landmarks.add(transform(inverse(pose), places * factor), new[known], color, number)
         seen = Seen(np.concatenate([seen.landmark, added]), np.concatenate([seen.pixel, new[known]]))
         from_last = self.frames[-1].camera_from_key
-        at = depth_at(depth, seen.pixel, camera)
-        self.key_frames.append(KeyFrame(len(self.frames) - 1, pose, from_last, factor, seen, at))
         described = features(picture)
         points, known = _in_camera(described.pixels, depth, camera)
-        recent = _Recent(number, picture, points, described.descriptors[known])
+        described = described.of(known)
+        memory = Memory.of(picture, described, points.astype(np.float32))
+        at = depth_at(depth, seen.pixel, camera)
+        self.key_frames.append(KeyFrame(len(self.frames) - 1, pose, from_last, factor, seen, at, memory))
+        recent = _Recent(number, picture, points, described.descriptors)
         self._recent = [*self._recent, recent][-RECENT:]
         self.frames[-1] = self.frames[-1]._replace(key_frame=number, camera_from_key=np.eye(4))
         self._adjust(camera)
@@ -318,30 +276,6 @@ class World:
             born = self.landmarks.key_frame == number
             world_from_world = inverse(now.camera_from_world) @ then.camera_from_world
             self.landmarks.position[born] = transform(world_from_world, self.landmarks.position[born])
-
-
-def observations(
-    key_frames: Sequence[KeyFrame], landmarks: int, most: int | None = None
-) -> tuple[Observations, Numbers]:
-    """What key frames show of the landmarks that two of them show, and which landmarks these are.
-
-    Args:
-        key_frames: some of them.
-        landmarks: how many there are.
-        most: observations; where there are more, some landmarks are left out.
-    """
-    camera = np.repeat(np.arange(len(key_frames)), [len(each.seen.landmark) for each in key_frames])
-    landmark = np.concatenate([each.seen.landmark for each in key_frames])
-    times_seen = np.bincount(landmark, minlength=landmarks)
-    useful = times_seen >= 2
-    total = int(times_seen[useful].sum())
-    if most is not None and total > most:
-        useful &= np.random.default_rng(0).random(landmarks) < most / total
-    chosen = useful[landmark]
-    kept, row = np.unique(landmark[chosen], return_inverse=True)
-    pixel = np.concatenate([each.seen.pixel for each in key_frames])[chosen]
-    depth = np.concatenate([each.depth for each in key_frames])[chosen]
-    return Observations(camera[chosen], row, pixel, depth), kept
 
 
 def _common(a: Seen, b: Seen) -> tuple[Pixels, Pixels]:

@@ -1,0 +1,97 @@
+"""Places that are seen again: what key frames show of what a much earlier one showed, so that drift does not stay.
+
+Of every key frame some 100 kB are kept: its picture (JPEG), and features with their places. Key frames that look alike
+are compared by all their features; a camera that agrees with them (perspective-n-point) says where to look for the
+landmarks of the earlier one, and these are looked for as they were seen then (Lucas and Kanade), to a fraction of a
+pixel. A feature alone would be no such landmark: it lies a pixel or two off.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from recon.geometry import inverse, project, transform
+from recon.stages.pose.features import pairs, unpacked
+from recon.stages.pose.flow import followed
+from recon.stages.pose.keyframes import KeyFrame, Landmarks, Memory, Seen
+from recon.stages.pose.perspective import Matches, doubt, fix
+from recon.types import Intrinsics, RigidTransform
+
+APART: Final = 8
+"""Key frames between two that may close a loop: nearer ones are linked by what was followed."""
+STRONGEST: Final = 200
+"""Features by which all key frames are compared."""
+ALIKE: Final = 15
+"""Pairs among these from which on two key frames look alike."""
+TRIED: Final = 2
+"""Earlier key frames that are tried, those that look most alike."""
+ROUNDS: Final = 150
+"""Samples of features: enough where two in five of them agree."""
+NEAR: Final = 4.0
+"""Pixels within which a landmark must be found from where it is expected."""
+LEAST_FOUND: Final = 20
+"""Fewer landmarks do not close a loop."""
+
+
+class Loop(NamedTuple):
+    """Landmarks that a key frame sees again."""
+
+    now: int
+    then: int
+    seen: Seen
+    """Where the later one shows landmarks of the earlier one."""
+
+
+def loops(key_frames: Sequence[KeyFrame], landmarks: Landmarks, camera: Intrinsics) -> Iterator[Loop]:
+    """Every key frame beside the earlier ones that look most like it."""
+    strongest = np.stack([_first(unpacked(each.memory.bits), STRONGEST) for each in key_frames])
+    for now in range(APART, len(key_frames)):
+        for then in _candidates(strongest, now):
+            found = _closed(key_frames, landmarks, camera, now, then)
+            if found is not None:
+                yield found
+
+
+def _first(rows: Float32[np.ndarray, "n 256"], count: int) -> Float32[np.ndarray, "count 256"]:
+    """The first rows, filled up with zeros, which are like nothing."""
+    filled = np.zeros((count, rows.shape[1]), np.float32)
+    filled[: len(rows)] = rows[:count]
+    return filled
+
+
+def _candidates(strongest: Float32[np.ndarray, "k s 256"], now: int) -> list[int]:
+    """The earlier key frames that look most like this one."""
+    alike = np.array([len(pairs(strongest[now], each)) for each in strongest[: now - APART + 1]])
+    best = np.argsort(-alike, kind="stable")[:TRIED]
+    return [int(then) for then in best if alike[then] >= ALIKE]
+
+
+def _closed(
+    key_frames: Sequence[KeyFrame], landmarks: Landmarks, camera: Intrinsics, now: int, then: int
+) -> Loop | None:
+    """The loop between two key frames, if they show the same place."""
+    later, earlier = key_frames[now], key_frames[then]
+    earlier_from_later = _beside(later.memory, earlier.memory, earlier.factor, camera)
+    if earlier_from_later is None:
+        return None
+    unseen = earlier.seen.of(~np.isin(earlier.seen.landmark, later.seen.landmark))
+    place = transform(earlier.camera_from_world, landmarks.position[unseen.landmark])
+    expected = project(transform(inverse(earlier_from_later), place), camera)
+    inside = np.logical_and.reduce((expected > 0) & (expected < [camera.width, camera.height]), axis=1)  # not for NaN
+    unseen, expected = unseen.of(inside), expected[inside]
+    pixel, there = followed(earlier.memory.grey, later.memory.grey, unseen.pixel, expected, levels=1)
+    near = np.square(pixel - expected).sum(axis=1) < NEAR**2
+    found = Seen(unseen.landmark, pixel).of(there & near)
+    return Loop(now, then, found) if len(found.landmark) >= LEAST_FOUND else None
+
+
+def _beside(later: Memory, earlier: Memory, factor: float, camera: Intrinsics) -> RigidTransform | None:
+    """The later camera in the earlier one, by the features of both; None where they do not show the same."""
+    pair = pairs(unpacked(later.bits), unpacked(earlier.bits))
+    points = earlier.points[pair[:, 1]].astype(np.float64) * factor
+    found = fix(Matches(points, later.pixels[pair[:, 0]].astype(np.float64)), camera, ROUNDS)
+    if found is None or doubt(found, len(pair), np.eye(4)) is not None:
+        return None
+    return found.world_from_camera
