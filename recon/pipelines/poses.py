@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.spatial.transform import Rotation
 
-from recon.bundle import Observations
 from recon.io.cloud import Up
 from recon.io.source import Source
 from recon.io.store import ShotSpan
@@ -18,6 +17,7 @@ from recon.io.trajectory import pose_at, read_trajectory
 from recon.pipelines.given import units_of
 from recon.pipelines.units import UNIT_NAMES, MapScale, scaled_trajectory
 from recon.settings import CameraSettings
+from recon.stages.camera import Camera, fov_sigma
 from recon.stages.pose import Motion, Place, Segment, estimate
 from recon.stages.pose.segment import Structure
 from recon.types import CameraTrajectory, DepthFrame, Intrinsics, Units
@@ -44,6 +44,8 @@ class Film:
 
     watch: Watch
     """Shows how a list of steps goes on (an observer's)."""
+    focal_sigma: float = 0.0
+    """Standard deviation of the focal length, relative; 0 where somebody says it."""
 
     def depth_of(self, shot: int) -> Iterator[DepthFrame]:
         """The frames of one shot, from its first one on."""
@@ -126,7 +128,18 @@ class Found:
         count, of = len(self.frames), "" if len(self.frames) == self.span else f" of {self.span}"
         placed = f"{count}{of} frames" if self.span != 1 else "1 frame"
         key_frames = f", {len(self.key_frames)} key frames" if len(self.key_frames) > 1 else ""
-        return f"{placed} ({self.start:.2f} to {self.end:.2f} s){key_frames}; {self.told_motion}"
+        told = f"{placed} ({self.start:.2f} to {self.end:.2f} s){key_frames}; {self.told_motion}"
+        return told if self.fov_sigma is None else f"{told}; it sees {self._fov:.1f} +- {self.fov_sigma:.1f} degrees"
+
+    @property
+    def fov_sigma(self) -> float | None:
+        """Standard deviation of the field of view, degrees; None where the pictures did not say it."""
+        sigma = self.segment.focal_sigma
+        return None if sigma is None else fov_sigma(self._fov, sigma)
+
+    @property
+    def _fov(self) -> float:
+        return self.segment.intrinsics.fov_x
 
     @property
     def facts(self) -> dict[str, object]:
@@ -141,6 +154,8 @@ class Found:
             "turned_degrees": self.turned,
             "units": self.units,
             "key_frames": self.key_frames,
+            "fov_degrees": self._fov,
+            "fov_sigma_degrees": self.fov_sigma,
         }
 
 
@@ -225,7 +240,7 @@ def along(film: Film, trajectory: CameraTrajectory) -> Iterator[Found]:
 def tracked(film: Film) -> Iterator[Found]:
     """Poses from the pictures and their depth (``recon.stages.pose``)."""
     for shot, frames in film.depth():
-        for segment in estimate(frames, film.intrinsics):
+        for segment in estimate(frames, film.intrinsics, film.focal_sigma):
             yield Found.of(segment, film, film.units[shot], estimated=True)
 
 
@@ -239,7 +254,9 @@ def mapped(film: Film) -> Iterator[Found]:
 
 
 def _known(film: Film, trajectory: CameraTrajectory, units: Units) -> Found:
-    segment = Segment(trajectory, _motion(trajectory), film.intrinsics, _no_structure())
+    segment = Segment(
+        trajectory, _motion(trajectory), film.intrinsics, Structure.without_landmarks(np.zeros(0, np.int64))
+    )
     return Found.of(segment, film, units, estimated=False)
 
 
@@ -249,10 +266,15 @@ def _motion(trajectory: CameraTrajectory) -> Motion:
     return "free" if moves else "turning" if turns else "still"
 
 
-def _no_structure() -> Structure:
-    none, nowhere = np.zeros(0, np.int64), np.zeros((0, 3))
-    seen = Observations(none, none, np.zeros((0, 2)), np.zeros(0))
-    return Structure(none, nowhere, np.zeros((0, 3), np.uint8), seen)
+def refined_camera(camera: Camera, found: Sequence[Found]) -> Camera:
+    """The camera, with the focal length of the run of frames that says it best, where one does."""
+    sure = [(each.segment.focal_sigma, each) for each in found if each.segment.focal_sigma is not None]
+    if not sure:
+        return camera
+    sigma, best = min(sure, key=lambda pair: pair[0])
+    own = best.segment.intrinsics
+    factor = own.fx / camera.intrinsics.scaled(own.width, own.height).fx
+    return camera.refined(factor, sigma, len(best.key_frames))
 
 
 # --- where each frame is ------------------------------------------------------------------------------------------

@@ -33,11 +33,12 @@ from recon.pipelines.depth import DepthMaps, Observer, every_time, timeline, tim
 from recon.pipelines.given import Scaling, SettingsOfLengths, given_anchor, scaling, slam_map
 from recon.pipelines.masks import Kept, Masks, open_masks
 from recon.pipelines.metres import Anchor, Gauge, gauges, probes
-from recon.pipelines.poses import Film, Found, Poses, find_poses, place_of
+from recon.pipelines.poses import Film, Found, Poses, find_poses, place_of, refined_camera
 from recon.pipelines.straight import straight_camera, straight_depth_maps, straight_masks, straightened
 from recon.pipelines.units import UNIT_NAMES, MapScale
 from recon.settings import CleanSettings, PointcloudSettings, PosesSettings
-from recon.stages.camera import Camera, first_known, from_fov, given
+from recon.stages.camera import NOMINAL_SIGMA, Camera, first_known, from_fov, given
+from recon.stages.camera import measured as measured_camera
 from recon.stages.letterbox import Content, find_content
 from recon.types import DepthFrame, Intrinsics, Picture, Units
 
@@ -333,7 +334,8 @@ class Footage:
             limits = Limits(settings.clean.min_depth, settings.clean.max_depth, voxel)
             plans = _plans(found.maps, found.gauges, camera, poses, limits)
             scene = Scene(source, found.maps, plans, settings.clean.edge, kept)
-            segments = tuple(poses.find(_film(scene, camera.intrinsics, observer)))
+            segments = tuple(poses.find(_film(scene, camera, observer)))
+            camera = refined_camera(camera, segments)
             yield Reconstruction(scene, depth_origin, found.content, camera, poses, segments, observer)
 
     def placed(self, *, with_camera: bool) -> Reconstruction:
@@ -360,7 +362,7 @@ class Footage:
         return partial(straight_masks, self.source, times, partial(masks.kept, masks.match(self.source, times, every)))
 
 
-def _film(scene: Scene, intrinsics: Intrinsics, observer: Observer) -> Film:
+def _film(scene: Scene, camera: Camera, observer: Observer) -> Film:
     maps, units = scene.maps, {shot: plan.gauge.units for shot, plan in enumerate(scene.plans) if plan is not None}
     shots = [span for span in maps.shots if span.shot in units]
 
@@ -368,7 +370,7 @@ def _film(scene: Scene, intrinsics: Intrinsics, observer: Observer) -> Film:
         with closing(scene.views(observer)) as passed:
             yield from ((shot, frames) for shot, _plan, frames in passed)
 
-    return Film(_all_times(maps), shots, units, intrinsics, depth, observer.watch)
+    return Film(_all_times(maps), shots, units, camera.intrinsics, depth, observer.watch, camera.focal_sigma)
 
 
 def _no_depth() -> Generator[tuple[int, Iterator[DepthFrame]], None, None]:
@@ -414,7 +416,7 @@ def given_camera(source: Source, settings: SettingsOfLengths) -> Camera | None:
         or _calibrated(settings.camera.intrinsics, *size)
         or from_fov(settings.camera.fov, "--fov", *size)
         or _calibrated_by_slam(settings, *size)
-        or from_fov(source.info.fov_x, "focal length in the file", *size)
+        or from_fov(source.info.fov_x, "focal length in the file", *size, focal_sigma=NOMINAL_SIGMA)
     )
 
 
@@ -450,7 +452,7 @@ def _measured(
     view = field_of_view(network, seen)
     inner = Intrinsics.from_fov(view.fov_x, columns.stop - columns.start, rows.stop - rows.start)
     origin = f"MoGe, median of {view.count} frames"
-    return Camera(content.whole_camera(inner, height, width), origin, view.spread)
+    return measured_camera(content.whole_camera(inner, height, width), origin, view.spread)
 
 
 def _spread_pictures(source: Source, maps: DepthMaps, count: int) -> Iterator[Picture]:

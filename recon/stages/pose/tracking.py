@@ -18,7 +18,7 @@ PATIENCE: Final = 5
 """Frames in a row that may fail before a new segment begins at the first of them."""
 
 
-def estimate(frames: Iterable[DepthFrame], intrinsics: Intrinsics) -> Iterator[Segment]:
+def estimate(frames: Iterable[DepthFrame], intrinsics: Intrinsics, focal_sigma: float = 0.0) -> Iterator[Segment]:
     """Camera poses of the frames of one shot, segment after segment.
 
     Corners are followed from picture to picture (Lucas and Kanade), and place each camera among landmarks whose depth
@@ -32,6 +32,8 @@ def estimate(frames: Iterable[DepthFrame], intrinsics: Intrinsics) -> Iterator[S
     Args:
         frames: Pictures with depth, in the order of time.
         intrinsics: The camera, at any size of the same picture.
+        focal_sigma: Standard deviation of its focal length, relative, where that is not sure. It is then refined in
+            each segment that says it well, and the next ones begin with that; else it stays as it is.
     """
     source = _Rewindable(frames)
     begun, blank = 0, list[str]()
@@ -46,7 +48,10 @@ def estimate(frames: Iterable[DepthFrame], intrinsics: Intrinsics) -> Iterator[S
             logger.warning("%s: another segment begins, with a world of its own", _name(first.frame))
         lost = _followed(source, world)
         source.put_back(lost)
-        yield refined(world)
+        segment = refined(world, focal_sigma)
+        if segment.focal_sigma is not None:
+            intrinsics, focal_sigma = segment.intrinsics, segment.focal_sigma
+        yield segment
         begun += 1
     _tell_blank(blank)
 
