@@ -71,7 +71,7 @@ _LEAST_PIXEL: Final = 0.15
 _LEAST_DEPTH: Final = 0.01
 """Nothing is believed to be more exact than that."""
 _ALIKE: Final = 0.95
-"""Largest correlation of neighbours."""
+"""Largest correlation that is believed."""
 _FAR: Final = 1e6
 """Pixels; more than two pictures are wide."""
 _UNKNOWNS: Final = 7
@@ -255,7 +255,9 @@ def noise_of(bundle: Bundle, seen: Observations, intrinsics: Intrinsics) -> Nois
 
     A sensor's maps then count for much, those of a network for little. The errors of a network are alike in places that
     are near each other: n values with a correlation r between neighbours say as much as n (1 - r) / (1 + r) that have
-    none (the effective size of a first-order autoregressive sample: Bayley and Hammersley 1946).
+    none (the effective size of a first-order autoregressive sample: Bayley and Hammersley 1946). They also come back
+    from map to map: m values of one landmark with a correlation r say as much as m / (1 + (m - 1) r) (Kish 1965, the
+    design effect of clusters).
     """
     off = residual_pixels(bundle, seen, intrinsics)
     redundant = 2 * len(off) - 3 * len(bundle.landmarks) - 6 * len(bundle.camera_from_world)
@@ -266,10 +268,11 @@ def noise_of(bundle: Bundle, seen: Observations, intrinsics: Intrinsics) -> Nois
     seen = seen.of(known)
     error = np.log(depth[known] / seen.depth) - np.log(bundle.depth_factor)[seen.camera]
     spread = max(_sigma(error), _LEAST_DEPTH)
-    alike = float(np.clip(1 - (_sigma(_apart(seen, error)) / spread) ** 2 / 2, 0, _ALIKE))
+    beside, again = (_correlation(apart, spread) for apart in (_apart(seen, error), _between_maps(seen, error)))
+    views = len(error) / len(np.unique(seen.landmark))
     return Noise(
         pixel=max(_LEAST_PIXEL, float(np.median(off)) / _RAYLEIGH * sqrt(2 * len(off) / redundant)),
-        depth=spread * sqrt((1 + alike) / (1 - alike)),
+        depth=spread * sqrt((1 + beside) / (1 - beside) * (1 + (views - 1) * again)),
         map=max(_LEAST_DEPTH, _sigma(np.log(bundle.depth_factor))),
     )
 
@@ -593,6 +596,19 @@ def _as_known(residuals: _Residuals) -> _Residuals:
 
 def _sigma(values: Float64[np.ndarray, " n"]) -> float:
     return SIGMA_FROM_MAD * float(np.median(np.abs(values - np.median(values))))
+
+
+def _correlation(differences: Float64[np.ndarray, " n"], spread: float) -> float:
+    """Of pairs of values that scatter by ``spread``, from their differences; none where there are no pairs."""
+    return float(np.clip(1 - (_sigma(differences) / spread) ** 2 / 2, 0, _ALIKE)) if len(differences) else 0.0
+
+
+def _between_maps(seen: Observations, error: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " k"]:
+    """Differences between the errors of one landmark in the maps of two cameras that see it one after the other."""
+    order = np.lexsort((seen.camera, seen.landmark))
+    same = np.diff(seen.landmark[order]) == 0
+    differences: Float64[np.ndarray, " k"] = np.diff(error[order])[same]
+    return differences
 
 
 def _apart(seen: Observations, error: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:

@@ -91,9 +91,9 @@ def _error(loop: Loop, bundle: Bundle, seen: Observations, landmark: Numbers, ca
 
 
 def _settled(world: World, found: Sequence[Loop], noise: Noise) -> tuple[Bundle, Observations, Numbers]:
-    """Adjusted twice: first so loosely that what drifted apart is pulled together and not taken for mismatches."""
+    """Adjusted; first so loosely, if there are loops, that what drifted apart is pulled together and no mismatch."""
     bundle, seen, landmark = _bundle(world, found)
-    for size in (_widest(bundle, seen, world.camera), noise.pixel):
+    for size in [_widest(bundle, seen, world.camera)] * bool(found) + [noise.pixel]:
         bundle = adjusted(bundle, seen, world.camera, replace(noise, pixel=size), most_steps=STEPS)
     return bundle, seen, landmark
 

@@ -22,7 +22,7 @@ SOUGHT: Final = 4
 """Key frames whose landmarks are looked for in a new key frame, whether they were followed up to it or not."""
 OVERLAP: Final = 0.6
 """A frame that shows less than this part of the last key frame's landmarks becomes a key frame."""
-MOVED: Final = 0.12
+MOVED: Final = 0.06
 """So does one in which they have moved by this part of the picture's width."""
 OFTEN: Final = 3
 MOVED_LATE: Final = 0.01
