@@ -98,25 +98,31 @@ class Landmarks:
         return np.arange(first, len(self.position))
 
 
-def observations(
-    key_frames: Sequence[KeyFrame], landmarks: int, most: int | None = None
-) -> tuple[Observations, Numbers]:
+def observations(key_frames: Sequence[KeyFrame], landmarks: int, enough: int) -> tuple[Observations, Numbers]:
     """What key frames show of the landmarks that two of them show, and which landmarks these are.
 
     Args:
         key_frames: some of them.
         landmarks: how many there are.
-        most: observations; where there are more, some landmarks are left out.
+        enough: landmarks of a key frame; of those that show more, the ones that most key frames see take part, and what
+            another key frame needs.
     """
     camera = np.repeat(np.arange(len(key_frames)), [len(each.seen.landmark) for each in key_frames])
     landmark = np.concatenate([each.seen.landmark for each in key_frames])
     times_seen = np.bincount(landmark, minlength=landmarks)
-    useful = times_seen >= 2
-    total = int(times_seen[useful].sum())
-    if most is not None and total > most:
-        useful &= np.random.default_rng(0).random(landmarks) < most / total
-    chosen = useful[landmark]
+    useful = np.zeros(landmarks, bool)
+    useful[landmark[_rank(camera, -times_seen[landmark]) < enough]] = True
+    chosen = (useful & (times_seen >= 2))[landmark]
     kept, row = np.unique(landmark[chosen], return_inverse=True)
     pixel = np.concatenate([each.seen.pixel for each in key_frames])[chosen]
     depth = np.concatenate([each.depth for each in key_frames])[chosen]
     return Observations(camera[chosen], row, pixel, depth), kept
+
+
+def _rank(group: Numbers, value: Numbers) -> Numbers:
+    """Of each value among those of its group, from 0 for the smallest; groups are numbered in order."""
+    order = np.lexsort((value, group))
+    first = np.searchsorted(group, group)
+    rank = np.zeros(len(group), np.int64)
+    rank[order] = np.arange(len(group))
+    return rank - first

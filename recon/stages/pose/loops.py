@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from recon.geometry import inverse, project, transform
-from recon.stages.pose.features import pairs, unpacked
+from recon.stages.pose.features import RATIO, pairs, unpacked
 from recon.stages.pose.flow import followed
 from recon.stages.pose.keyframes import KeyFrame, Landmarks, Memory, Seen
 from recon.stages.pose.perspective import Matches, doubt, fix
@@ -31,6 +31,8 @@ ROUNDS: Final = 150
 """Samples of features: enough where two in five of them agree."""
 NEAR: Final = 4.0
 """Pixels within which a landmark must be found from where it is expected."""
+AT_ONCE: Final = 64
+"""Key frames that are compared at once: bounds the memory."""
 LEAST_FOUND: Final = 20
 """Fewer landmarks do not close a loop."""
 
@@ -63,9 +65,22 @@ def _first(rows: Float32[np.ndarray, "n 256"], count: int) -> Float32[np.ndarray
 
 def _candidates(strongest: Float32[np.ndarray, "k s 256"], now: int) -> list[int]:
     """The earlier key frames that look most like this one."""
-    alike = np.array([len(pairs(strongest[now], each)) for each in strongest[: now - APART + 1]])
+    earlier = np.array_split(strongest[: now - APART + 1], range(AT_ONCE, now - APART + 1, AT_ONCE))
+    alike = np.concatenate([_alike(strongest[now], some) for some in earlier])
     best = np.argsort(-alike, kind="stable")[:TRIED]
     return [int(then) for then in best if alike[then] >= ALIKE]
+
+
+def _alike(one: Float32[np.ndarray, "s 256"], others: Float32[np.ndarray, "k s 256"]) -> Int64[np.ndarray, " k"]:
+    """How many ``pairs`` there are with each: in one product, as one for each costs more to call than to do."""
+    likeness = (one @ others.reshape(-1, one.shape[1]).T).reshape(len(one), *others.shape[:2])
+    best = likeness.argmax(axis=2, keepdims=True)
+    nearest = np.take_along_axis(likeness, best, axis=2)[..., 0]
+    mutual = np.take_along_axis(likeness.argmax(axis=0)[None], best, axis=2)[..., 0] == np.arange(len(one))[:, None]
+    np.put_along_axis(likeness, best, -1, axis=2)
+    clear = 1 - nearest < RATIO * (1 - likeness.max(axis=2))
+    count: Int64[np.ndarray, " k"] = (mutual & clear).sum(axis=0)
+    return count
 
 
 def _closed(

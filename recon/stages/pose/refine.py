@@ -18,8 +18,8 @@ from recon.stages.pose.segment import Motion, Segment, Structure
 from recon.stages.pose.world import NOISE, World
 from recon.types import CameraTrajectory, Intrinsics, RigidTransform
 
-MOST_OBSERVATIONS: Final = 200_000
-"""Of landmarks that take part; in very long segments some landmarks are left out."""
+ENOUGH: Final = 400
+"""Landmarks that each key frame has in the adjustment, if it sees as many."""
 STEPS: Final = 10
 """Of the adjustment that tells how exact corners and depths are."""
 OPTIMISM: Final = 8.0
@@ -110,7 +110,7 @@ def _bundle(world: World, found: Sequence[Loop]) -> tuple[Bundle, Observations, 
     key_frames = list(world.key_frames)
     for loop in found:
         key_frames[loop.now] = key_frames[loop.now].seeing(loop.seen)
-    seen, landmark = observations(key_frames, len(world.landmarks.position), MOST_OBSERVATIONS)
+    seen, landmark = observations(key_frames, len(world.landmarks.position), ENOUGH)
     bundle = Bundle(
         np.stack([each.camera_from_world for each in key_frames]),
         np.array([each.factor for each in key_frames]),

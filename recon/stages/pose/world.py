@@ -31,6 +31,8 @@ NEAR: Final = 4.0
 """Pixels within which a landmark must be found from where it is expected."""
 ADJUSTED: Final = 8
 """Key frames that are adjusted together when a new one has come."""
+ENOUGH: Final = 200
+"""Landmarks that each of them has in the adjustment, if it sees as many."""
 HELD: Final = 3
 """Of these, the oldest ones, which stay where they are."""
 STEPS: Final = 4
@@ -253,7 +255,7 @@ class World:
         """The last key frames and their landmarks, among those before, which stay."""
         first = max(0, len(self.key_frames) - ADJUSTED)
         window = self.key_frames[first:]
-        observed, kept = observations(window, len(self.landmarks.position))
+        observed, kept = observations(window, len(self.landmarks.position), ENOUGH)
         if len(window) < 2 or not len(kept):
             return
         bundle = Bundle(
