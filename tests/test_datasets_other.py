@@ -353,7 +353,7 @@ def test_sevenscenes_on_the_red_kitchen(shared: Path) -> None:
 
 # ------------------------------------------------------------------------------------------------------------ TartanAir
 
-TARTAN = Intrinsics(320.0, 320.0, 320.5, 240.5, 640, 480)
+TARTAN = Intrinsics(320.0, 320.0, 320.0, 240.0, 640, 480)
 NED_FROM_OPENCV = np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]], np.float64)
 
 

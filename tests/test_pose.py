@@ -475,7 +475,7 @@ def real(folder: Path, name: str, count: int) -> tuple[list[DepthFrame], np.ndar
     else:
         depths, colors = sorted((data / "depth_left").glob("*.png")), sorted((data / "image_left").glob("*"))
         poses = np.loadtxt(data / "poses_c2w_opencv.txt").reshape(-1, 4, 4)
-        camera = Intrinsics(320.0, 320.0, 320.5, 240.5, 640, 480)
+        camera = Intrinsics(320.0, 320.0, 320.0, 240.0, 640, 480)
     views = [
         (read_color(color), read_depth(depth)) for color, depth in zip(colors[:count], depths[:count], strict=True)
     ]
