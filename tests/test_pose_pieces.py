@@ -41,7 +41,7 @@ def reduced(left: int, top: int) -> Grey:
 
 
 def test_the_picture_is_reduced_to_its_working_size() -> None:
-    assert grey(large_picture()).shape == (480, 640)
+    assert grey(large_picture()).shape == (600, 800)
     assert grey(large_picture()[:100, :200]).shape == (100, 200), "and never enlarged"
 
 

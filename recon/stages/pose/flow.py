@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64, UInt8
 
 from recon.types import Picture
 
-WORKING_AREA: Final = 640 * 480
+WORKING_AREA: Final = 800 * 600
 """Most pixels of the pictures in which corners are followed."""
 CORNERS: Final = 700
 """Corners of a key frame."""
