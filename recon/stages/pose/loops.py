@@ -47,9 +47,9 @@ class Loop(NamedTuple):
 
 
 def loops(key_frames: Sequence[KeyFrame], landmarks: Landmarks, camera: Intrinsics) -> Iterator[Loop]:
-    """Every key frame beside the earlier ones that look most like it."""
+    """Every second key frame beside the earlier ones that look most like it."""
     strongest = np.stack([_first(unpacked(each.memory.bits), STRONGEST) for each in key_frames])
-    for now in range(APART, len(key_frames)):
+    for now in range(APART, len(key_frames), 2):
         for then in _candidates(strongest, now):
             found = _closed(key_frames, landmarks, camera, now, then)
             if found is not None:
