@@ -13,7 +13,7 @@ from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 from recon.geometry import inverse, project, rigid, transform, unproject
-from recon.stages.pose import perspective, refine
+from recon.stages.pose import loops, perspective, refine
 from recon.stages.pose.features import features, pairs, unpacked
 from recon.stages.pose.flow import CORNERS, Grey, corners, followed, grey
 from recon.stages.pose.keyframes import KeyFrame, Memory, Seen, observations
@@ -290,6 +290,23 @@ def test_between_two_poses_the_camera_moves_and_turns_evenly() -> None:
     np.testing.assert_allclose(
         np.diff([step[:3, 3] for step in steps], axis=0), np.tile((other - POSE)[:3, 3] / 4, (4, 1))
     )
+
+
+# Places that are seen again
+
+
+def test_key_frames_are_as_alike_as_they_have_pairs() -> None:
+    """Many are counted at once, and as ``pairs`` counts them; rows that fill up are like nothing."""
+    rng = np.random.default_rng(0)
+    described = np.sign(rng.normal(size=(6, 200, 256))).astype(np.float32) / 16
+    for number in range(1, 6):
+        described[number, : 20 * number] = described[0, : 20 * number]
+        described[number, : 20 * number, :40] *= -1
+    described[5, 150:] = 0
+    counted = loops._alike(described[0], described)
+    assert counted.tolist() == [len(pairs(described[0], each)) for each in described]
+    assert counted[0] == 200
+    assert counted[1:].tolist() == pytest.approx([20, 40, 60, 80, 100], abs=2)
 
 
 # What is adjusted

@@ -14,6 +14,8 @@ world.py        one run of frames: cameras that are placed among landmarks
 loops.py        places that are seen again
 refine.py       the whole of it at once: bundle adjustment, and cameras that do not move
 tracking.py     from frames to segments
+colmap.py       pycolmap: features, matches, mapping
+reconstruct.py  structure from motion instead of tracking, and its unit of length from the depth
 ==============  =======================================================================================================
 """
 
