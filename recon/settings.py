@@ -92,8 +92,8 @@ class CameraSettings(Section):
     fov: float | None = Field(default=None, gt=0, lt=180)
     """Horizontal field of view, degrees."""
     intrinsics: Path | None = None
-    """File with the calibration: JSON or YAML with fx, fy, cx, cy, width, height (and camera_model, k1, ... where the lens
-    distorts); a 3x3 matrix as text; COLMAP, transforms.json, Kalibr."""
+    """File with the calibration: JSON or YAML with fx, fy, cx, cy, width, height (and camera_model, k1, ... where the
+    lens distorts); a 3x3 matrix as text; COLMAP, transforms.json, Kalibr."""
     trajectory: Path | None = None
     """Camera poses: TUM, KITTI, EuRoC, a COLMAP model, transforms.json, Record3D, ARKitScenes, ViPE, or a folder of
     *.pose.txt."""

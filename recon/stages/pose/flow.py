@@ -5,7 +5,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 
 from recon.types import Picture
 
@@ -17,8 +17,12 @@ _WINDOW: Final = (17, 17)
 _LEVELS: Final = 4
 """Of the pyramid: each doubles how far a corner may move."""
 _UNTIL: Final = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.03)
-_QUALITY: Final = 0.005
+_QUALITY: Final = 0.002
 """Least response of a corner, as a part of the best one's."""
+_GRID: Final = (8, 6)
+"""Columns and rows of cells."""
+_SHARE: Final = 1.5
+"""Corners that a cell may have, in those that each has where all have as many."""
 _BACK: Final = 0.7
 """Pixels by which a corner that is followed back may miss where it came from."""
 
@@ -38,7 +42,11 @@ def grey(picture: Picture) -> Grey:
 
 
 def corners(picture: Grey, taken: Pixels) -> Float64[np.ndarray, "m 2"]:
-    """New corners (Shi and Tomasi, CVPR 1994) away from those that are there; image coordinates, corner origin."""
+    """New corners (Shi and Tomasi, CVPR 1994) away from those that are there; image coordinates, corner origin.
+
+    They are spread over the picture: no cell of a grid has more than its share, so that what is rich in texture, and
+    may move by itself, does not outvote the rest.
+    """
     wanted = CORNERS - len(taken)
     if wanted <= 0:
         return np.zeros((0, 2))
@@ -46,8 +54,19 @@ def corners(picture: Grey, taken: Pixels) -> Float64[np.ndarray, "m 2"]:
     free = np.full(picture.shape, 255, np.uint8)
     for x, y in taken.astype(int).tolist():
         cv2.circle(free, (x, y), apart, 0, -1)
-    found: np.ndarray | None = cv2.goodFeaturesToTrack(picture, wanted, _QUALITY, apart, mask=free, blockSize=5)
-    return np.zeros((0, 2)) if found is None else found[:, 0].astype(np.float64) + 0.5
+    found: np.ndarray | None = cv2.goodFeaturesToTrack(picture, 0, _QUALITY, apart, mask=free, blockSize=5)
+    if found is None:
+        return np.zeros((0, 2))
+    new = found[:, 0].astype(np.float64) + 0.5  # the best ones first
+    cells = _cells(np.concatenate([taken, new]), picture)
+    spread = rank(cells, np.arange(len(cells)))[len(taken) :] < _SHARE * CORNERS / (_GRID[0] * _GRID[1])
+    return np.asarray(new[spread][:wanted], np.float64)
+
+
+def _cells(pixels: Pixels, picture: Grey) -> Int64[np.ndarray, " n"]:
+    """Number of the cell of the grid in which each pixel lies."""
+    column, row = (pixels / picture.shape[::-1] * _GRID).astype(np.int64).T
+    return np.asarray(row * _GRID[0] + column, np.int64)
 
 
 def followed(
@@ -89,3 +108,12 @@ def _flow(
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     return moved, found[:, 0] > 0
+
+
+def rank(group: Int64[np.ndarray, " n"], value: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """Of each value among those of its group, from 0 for the smallest."""
+    order = np.lexsort((value, group))
+    ordered = group[order]
+    place = np.zeros(len(group), np.int64)
+    place[order] = np.arange(len(group)) - np.searchsorted(ordered, ordered)
+    return place

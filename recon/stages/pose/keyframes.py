@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from recon.bundle import Observations
 from recon.stages.pose.features import Features, packed
-from recon.stages.pose.flow import Grey, Pixels
+from recon.stages.pose.flow import Grey, Pixels, rank
 from recon.types import RigidTransform
 
 QUALITY: Final = 95
@@ -87,6 +87,8 @@ class Landmarks:
         self.pixel: Pixels = np.zeros((0, 2))
         self.color: Colors = np.zeros((0, 3), np.uint8)
         self.key_frame: Numbers = np.zeros(0, np.int64)
+        self.views: Numbers = np.zeros(0, np.int64)
+        """Key frames that see it."""
 
     def add(self, position: Float64[np.ndarray, "n 3"], pixel: Pixels, color: Colors, key_frame: int) -> Numbers:
         """Numbers of the new ones."""
@@ -95,6 +97,7 @@ class Landmarks:
         self.pixel = np.concatenate([self.pixel, pixel])
         self.color = np.concatenate([self.color, color])
         self.key_frame = np.concatenate([self.key_frame, np.full(len(position), key_frame)])
+        self.views = np.concatenate([self.views, np.zeros(len(position), np.int64)])
         return np.arange(first, len(self.position))
 
 
@@ -111,18 +114,9 @@ def observations(key_frames: Sequence[KeyFrame], landmarks: int, enough: int) ->
     landmark = np.concatenate([each.seen.landmark for each in key_frames])
     times_seen = np.bincount(landmark, minlength=landmarks)
     useful = np.zeros(landmarks, bool)
-    useful[landmark[_rank(camera, -times_seen[landmark]) < enough]] = True
+    useful[landmark[rank(camera, -times_seen[landmark]) < enough]] = True
     chosen = (useful & (times_seen >= 2))[landmark]
     kept, row = np.unique(landmark[chosen], return_inverse=True)
     pixel = np.concatenate([each.seen.pixel for each in key_frames])[chosen]
     depth = np.concatenate([each.depth for each in key_frames])[chosen]
     return Observations(camera[chosen], row, pixel, depth), kept
-
-
-def _rank(group: Numbers, value: Numbers) -> Numbers:
-    """Of each value among those of its group, from 0 for the smallest; groups are numbered in order."""
-    order = np.lexsort((value, group))
-    first = np.searchsorted(group, group)
-    rank = np.zeros(len(group), np.int64)
-    rank[order] = np.arange(len(group))
-    return rank - first

@@ -47,21 +47,30 @@ class Fix:
     """Median depth of those."""
     uncertainty: float
     """Standard deviation of the camera's position, if features are good to half the tolerance."""
+    agreement: float
+    """How many matches agree, exact ones counting most."""
 
 
-def fix(matches: Matches, camera: Intrinsics, rounds: int = 1000) -> Fix | None:
-    """The pose with which most matches agree; None where there is none.
+def fix(matches: Matches, camera: Intrinsics, rounds: int = 1000, expected: RigidTransform | None = None) -> Fix | None:
+    """The pose with which the matches agree best; None where there is none.
 
-    Perspective-n-point inside RANSAC (SQPnP, Terzakis and Lourakis, ECCV 2020), then Tukey's least squares.
+    Perspective-n-point inside RANSAC (SQPnP, Terzakis and Lourakis, ECCV 2020), then Tukey's least squares. These also
+    begin at the pose that is expected: many matches on a thing that moves by itself then need more than to be many.
 
     Args:
         matches: some of them wrong.
         camera: of the picture.
         rounds: samples that are tried at the most, before nothing counts as found.
+        expected: about camera_from_world, where that is known.
     """
     if len(matches.points) < LEAST_INLIERS:
         return None
-    tolerance = TOLERANCE * camera.width
+    starts = [start for start in (_sampled(matches, camera, rounds), expected) if start is not None]
+    found = (polished(start, matches, camera) for start in starts)
+    return max((each for each in found if each is not None), key=lambda each: each.agreement, default=None)
+
+
+def _sampled(matches: Matches, camera: Intrinsics, rounds: int) -> RigidTransform | None:
     # OpenCV draws the samples from a generator of its own with a fixed seed: no global state, the same pose each time.
     found, turn, shift, _ = cv2.solvePnPRansac(
         matches.points,
@@ -69,17 +78,21 @@ def fix(matches: Matches, camera: Intrinsics, rounds: int = 1000) -> Fix | None:
         camera.matrix,
         None,
         iterationsCount=rounds,
-        reprojectionError=tolerance,
+        reprojectionError=TOLERANCE * camera.width,
         confidence=0.9999,
         flags=cv2.SOLVEPNP_SQPNP,
     )
     if not found or not np.isfinite([turn, shift]).all():
         return None
-    return _polished(rigid(cv2.Rodrigues(turn)[0], shift[:, 0]), matches, camera, tolerance)
+    return rigid(cv2.Rodrigues(turn)[0], shift[:, 0])
 
 
-def _polished(camera_from_world: RigidTransform, matches: Matches, camera: Intrinsics, tolerance: float) -> Fix | None:
-    """Gauss-Newton on reprojection errors with Tukey's weights, which are zero from the tolerance on."""
+def polished(camera_from_world: RigidTransform, matches: Matches, camera: Intrinsics) -> Fix | None:
+    """The pose near one that is nearly right: Gauss-Newton on reprojection errors with Tukey's weights.
+
+    These are zero from the tolerance on: what is farther off from the first one has no say.
+    """
+    tolerance = TOLERANCE * camera.width
     for _ in range(POLISHING_STEPS):
         information, gradient, _ = _normal_equations(camera_from_world, matches, camera, tolerance)
         if np.linalg.cond(information) > 1e12:
@@ -88,25 +101,27 @@ def _polished(camera_from_world: RigidTransform, matches: Matches, camera: Intri
         camera_from_world = rigid(cv2.Rodrigues(step[3:])[0], step[:3]) @ camera_from_world
         if np.abs(step).max() < 1e-7:
             break
-    information, _, inliers = _normal_equations(camera_from_world, matches, camera, tolerance)
+    information, _, weights = _normal_equations(camera_from_world, matches, camera, tolerance)
+    inliers = weights > 0
     if not inliers.any() or np.linalg.cond(information) > 1e12:
         return None
     covariance = np.linalg.inv(information) * (tolerance / 2) ** 2
     depth = transform(camera_from_world, matches.points[inliers])[:, 2]
     uncertainty = float(np.sqrt(np.trace(covariance[:3, :3])))
-    return Fix(inverse(camera_from_world), inliers, float(np.median(depth)), uncertainty)
+    agreement = float((weights**1.5).sum())  # the rest of Tukey's loss: 1 - (1 - r^2 / t^2)^3
+    return Fix(inverse(camera_from_world), inliers, float(np.median(depth)), uncertainty, agreement)
 
 
 def _normal_equations(
     camera_from_world: RigidTransform, matches: Matches, camera: Intrinsics, tolerance: float
-) -> tuple[Float64[np.ndarray, "6 6"], Float64[np.ndarray, "6"], Bool[np.ndarray, " n"]]:
-    """J'WJ and J'Wr of the reprojection errors, and which matches have a weight."""
+) -> tuple[Float64[np.ndarray, "6 6"], Float64[np.ndarray, "6"], Float64[np.ndarray, " n"]]:
+    """J'WJ and J'Wr of the reprojection errors, and the weights of the matches."""
     residuals, jacobian, depth = _linearised(camera_from_world, matches, camera)
     agreement = np.where(depth > 0, 1 - np.square(residuals).sum(axis=1) / tolerance**2, 0)
     weights = np.maximum(0, agreement) ** 2
     rows = jacobian.reshape(-1, 6)
     weighted = rows * np.repeat(weights, 2)[:, None]
-    return weighted.T @ rows, weighted.T @ residuals.ravel(), weights > 0
+    return weighted.T @ rows, weighted.T @ residuals.ravel(), weights
 
 
 def _linearised(

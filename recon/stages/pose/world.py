@@ -13,7 +13,7 @@ from recon.geometry import inverse, transform
 from recon.stages.pose.features import features, pairs
 from recon.stages.pose.flow import Grey, Pixels, corners, followed, grey
 from recon.stages.pose.keyframes import NOTHING, Colors, KeyFrame, Landmarks, Memory, Numbers, Seen, observations
-from recon.stages.pose.perspective import Fix, Matches, doubt, fix
+from recon.stages.pose.perspective import Matches, doubt, fix, polished
 from recon.types import DepthFrame, DepthMap, Intrinsics, Picture, RigidTransform
 
 RECENT: Final = 6
@@ -27,6 +27,8 @@ MOVED: Final = 0.06
 OFTEN: Final = 3
 MOVED_LATE: Final = 0.01
 """After so many frames, a smaller movement suffices: more views of the same landmarks are more exact."""
+LASTING: Final = 60
+"""Landmarks that suffice to place a camera."""
 NEAR: Final = 4.0
 """Pixels within which a landmark must be found from where it is expected."""
 ADJUSTED: Final = 8
@@ -147,9 +149,10 @@ class World:
 
     def _followed(self, picture: Grey) -> tuple[RigidTransform, Seen] | None:
         """By the corners of the last frame."""
-        expected = self._expected(self._velocity @ self._last, self._seen, picture)
+        pose = self._velocity @ self._last
+        expected = self._expected(pose, self._seen, picture)
         pixel, there = followed(self._picture, picture, self._seen.pixel, expected)
-        return self._fixed_by(Seen(self._seen.landmark, pixel).of(there), picture)
+        return self._fixed_by(Seen(self._seen.landmark, pixel).of(there), picture, pose)
 
     def _recognised(self, picture: Grey) -> tuple[RigidTransform, Seen] | None:
         """By the descriptors of the last key frames: after a gap, a blur, a jerk. No landmark is known by that."""
@@ -157,21 +160,29 @@ class World:
         matches = [pairs(described.descriptors, recent.descriptors) for recent in self._recent]
         points = [self._in_world(recent, pair[:, 1]) for recent, pair in zip(self._recent, matches, strict=True)]
         pixels = [described.pixels[pair[:, 0]] for pair in matches]
-        found = self._fixed(Matches(np.concatenate(points), np.concatenate(pixels)), picture)
-        return None if found is None else (inverse(found.world_from_camera), NOTHING)
+        found = fix(Matches(np.concatenate(points), np.concatenate(pixels)), self._camera(picture))
+        self.reason = doubt(found, sum(map(len, pixels)), inverse(self._last)) or ""
+        return None if found is None or self.reason else (inverse(found.world_from_camera), NOTHING)
 
     def _in_world(self, recent: _Recent, row: Numbers) -> Float64[np.ndarray, "n 3"]:
         key_frame = self.key_frames[recent.number]
         return transform(inverse(key_frame.camera_from_world), recent.points[row] * key_frame.factor)
 
-    def _fixed(self, matches: Matches, picture: Grey) -> Fix | None:
-        found = fix(matches, self._camera(picture))
-        self.reason = doubt(found, len(matches.pixels), inverse(self._last)) or ""
-        return None if self.reason else found
+    def _fixed_by(self, seen: Seen, picture: Grey, expected: RigidTransform) -> tuple[RigidTransform, Seen] | None:
+        """By landmarks that agreed with several key frames, if there are enough; the others then only have to agree.
 
-    def _fixed_by(self, seen: Seen, picture: Grey) -> tuple[RigidTransform, Seen] | None:
-        found = self._fixed(Matches(self.landmarks.position[seen.landmark], seen.pixel), picture)
-        return None if found is None else (inverse(found.world_from_camera), seen.of(found.inliers))
+        So what moves by itself has no say, however rich in corners it is: its landmarks do not last.
+        """
+        camera = self._camera(picture)
+        matches = Matches(self.landmarks.position[seen.landmark], seen.pixel)
+        lasting = seen.of(self.landmarks.views[seen.landmark] > 1)
+        if len(lasting.landmark) < LASTING:
+            found = fix(matches, camera, expected=expected)
+        else:
+            found = fix(Matches(self.landmarks.position[lasting.landmark], lasting.pixel), camera, expected=expected)
+            found = polished(inverse(found.world_from_camera), matches, camera) if found is not None else None
+        self.reason = doubt(found, len(matches.pixels), inverse(self._last)) or ""
+        return None if found is None or self.reason else (inverse(found.world_from_camera), seen.of(found.inliers))
 
     def _expected(self, pose: RigidTransform, seen: Seen, picture: Grey) -> Pixels:
         """Where landmarks should be; where they were, for those that should be behind the camera."""
@@ -206,7 +217,7 @@ class World:
             for recent in self._recent
         )
         together = Seen(*(np.concatenate(column) for column in zip(seen.of(~remembered), *sought, strict=True)))
-        return self._fixed_by(together, picture) or (pose, seen)
+        return self._fixed_by(together, picture, pose) or (pose, seen)
 
     def _sought_in(self, recent: _Recent, picture: Grey, pose: RigidTransform, seen: Seen) -> Seen:
         """The landmarks of a key frame: all of them, or, if it is an old one, those that were followed."""
@@ -237,6 +248,7 @@ class World:
         described = described.of(known)
         memory = Memory.of(picture, described, points.astype(np.float32))
         at = depth_at(depth, seen.pixel, camera)
+        self.landmarks.views[seen.landmark] += 1
         self.key_frames.append(KeyFrame(len(self.frames) - 1, pose, from_last, factor, seen, at, memory))
         recent = _Recent(number, picture, points, described.descriptors)
         self._recent = [*self._recent, recent][-RECENT:]
