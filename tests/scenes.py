@@ -7,6 +7,7 @@ network = TrueDisparityNetwork(views)
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import cv2
 import numpy as np
@@ -17,14 +18,40 @@ from raycast import Ball, Box, Scene, render, render_depth
 from recon.models import Quantity
 from recon.types import DepthMap, Intrinsics, Picture, RigidTransform
 
-__all__ = ["Ball", "Box", "Scene", "TrueDisparityNetwork", "hand_held", "render", "render_depth", "rendered", "room"]
+__all__ = [
+    "PHONE",
+    "Ball",
+    "Box",
+    "Scene",
+    "TrueDisparityNetwork",
+    "View",
+    "hand_held",
+    "render",
+    "render_depth",
+    "rendered",
+    "room",
+    "walk",
+]
 
 View = tuple[Picture, DepthMap]
+
+PHONE = Intrinsics.from_fov(65.0, 320, 240)
+"""The camera of ``walk``."""
 
 
 def rendered(scene: Scene, intrinsics: Intrinsics, poses: Iterable[RigidTransform], *, samples: int = 2) -> list[View]:
     """The picture and the exact depth that each pose sees."""
     return [render(scene, intrinsics, pose, samples=samples) for pose in poses]
+
+
+@cache
+def walk() -> tuple[list[View], np.ndarray]:
+    """Twenty-four views of a fast walk of two seconds through the furnished room, and world_from_camera of each.
+
+    Most tests of cameras that move look at these, or at some of them: rendered once, to be read alone.
+    """
+    poses = hand_held(24, 2.0).world_from_camera
+    return rendered(room(), PHONE, poses, samples=1), poses
 
 
 class TrueDisparityNetwork:

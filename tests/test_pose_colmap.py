@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pycolmap
 import pytest
-from scenes import hand_held, rendered, room
+from scenes import PHONE as CAMERA
+from scenes import View, hand_held, rendered, room
+from scenes import walk as viewed
 from scipy.spatial.transform import Rotation
 
 from recon.bundle import Bundle, residual_pixels
@@ -18,19 +20,15 @@ from recon.stages.pose.colmap import Model, Workspace, compared, signatures
 from recon.stages.pose.reconstruct import reconstructed, unit_of
 from recon.types import DepthFrame, Frame, Intrinsics
 
-CAMERA = Intrinsics.from_fov(65.0, 320, 240)
 
-
-def frames_along(poses: np.ndarray) -> list[DepthFrame]:
-    views = rendered(room(), CAMERA, poses, samples=1)
+def frames_of(views: Sequence[View]) -> list[DepthFrame]:
     return [DepthFrame(Frame(i, i / 30, rgb), depth) for i, (rgb, depth) in enumerate(views)]
 
 
-@cache
 def walk() -> tuple[list[DepthFrame], np.ndarray]:
     """Twenty-four frames of a walk through the furnished room."""
-    poses = hand_held(24, 4.0).world_from_camera
-    return frames_along(poses), poses
+    views, poses = viewed()
+    return frames_of(views), poses
 
 
 @cache
@@ -148,7 +146,8 @@ def test_depth_that_drifts_and_frames_without_a_place_are_said(caplog: pytest.Lo
 def test_a_camera_that_only_turns_is_tracked_instead(caplog: pytest.LogCaptureFixture) -> None:
     start = hand_held(1, 1.0).world_from_camera[0]
     turns = [Rotation.from_euler("yx", [4 * i, 0.2 * i**2], degrees=True).as_matrix() for i in range(8)]
-    segment = only(frames_along(start @ np.stack([rigid(turn, np.zeros(3)) for turn in turns])))
+    poses = start @ np.stack([rigid(turn, np.zeros(3)) for turn in turns])
+    segment = only(frames_of(rendered(room(), CAMERA, poses, samples=1)))
     assert segment.motion == "turning"
     assert indices_of(segment) == list(range(8))
     assert "structure from motion finds no way of the camera" in caplog.text

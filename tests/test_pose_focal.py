@@ -6,7 +6,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scenes import PHONE as CAMERA
 from scenes import hand_held, rendered, room
+from scenes import walk as walked
 from scipy.spatial.transform import Rotation
 
 from recon.geometry import rigid
@@ -16,7 +18,6 @@ from recon.stages.pose import Segment, estimate
 from recon.stages.pose.refine import SHARP
 from recon.types import DepthFrame, DepthMap, Frame, Intrinsics, Picture
 
-CAMERA = Intrinsics.from_fov(65.0, 320, 240)
 UNSURE = 0.17
 
 
@@ -24,11 +25,10 @@ def frames_of(views: Sequence[tuple[Picture, DepthMap]], first: int = 0) -> list
     return [DepthFrame(Frame(first + i, (first + i) / 30, rgb), depth) for i, (rgb, depth) in enumerate(views)]
 
 
-@cache
 def walk() -> tuple[list[DepthFrame], np.ndarray]:
     """Twenty-four frames of a fast walk through the furnished room."""
-    poses = hand_held(24, 2.0).world_from_camera
-    return frames_of(rendered(room(), CAMERA, poses, samples=1)), poses
+    views, poses = walked()
+    return frames_of(views), poses
 
 
 @cache
@@ -94,13 +94,14 @@ def test_landmarks_are_seen_through_the_refined_focal_length() -> None:
 
 
 def still() -> list[DepthFrame]:
-    return frames_of(rendered(room(), CAMERA, hand_held(1, 1.0).world_from_camera, samples=1) * 6)
+    return frames_of([walked()[0][0]] * 6)
 
 
 def turning() -> list[DepthFrame]:
     start = hand_held(1, 1.0).world_from_camera[0]
     turns = Rotation.from_rotvec(np.radians(np.arange(8)[:, None] * [0.3, 3.0, 0.0])).as_matrix()
-    return frames_of(rendered(room(), CAMERA, start @ np.stack([rigid(each, np.zeros(3)) for each in turns])))
+    poses = start @ np.stack([rigid(each, np.zeros(3)) for each in turns])
+    return frames_of(rendered(room(), CAMERA, poses, samples=1))
 
 
 @pytest.mark.parametrize("frames", [still, turning, lambda: walk()[0][:2]])

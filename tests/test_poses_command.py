@@ -11,7 +11,9 @@ import pycolmap
 import pytest
 import yaml
 from clips import rgb_frame, write_clip
-from scenes import hand_held, rendered, room
+from scenes import PHONE as CAMERA
+from scenes import rendered, room
+from scenes import walk as walked
 from scipy.spatial.transform import Rotation
 
 from recon.errors import FormatError
@@ -23,23 +25,21 @@ from recon.io.trajectory import read_trajectory, write_tum
 from recon.io.video import open_source
 from recon.pipelines.masks import masked, open_masks
 from recon.settings import SamplingSettings
-from recon.types import CameraTrajectory, DepthEstimate, DepthMap, Frame, Intrinsics, Picture, ShotFrame
+from recon.types import CameraTrajectory, DepthEstimate, DepthMap, Frame, Picture, ShotFrame
 from recon_cli.cli import run
 
-CAMERA = Intrinsics.from_fov(65.0, 320, 240)
 COUNT = 10
 
 Views = Sequence[tuple[Picture, DepthMap]]
 
 
 def path() -> np.ndarray:
-    return hand_held(COUNT, 1.5).world_from_camera
+    return walked()[1][: 2 * COUNT : 2]
 
 
-@cache
 def walk() -> Views:
     """A few steps through a furnished room."""
-    return rendered(room(), CAMERA, path(), samples=1)
+    return walked()[0][: 2 * COUNT : 2]
 
 
 @cache
