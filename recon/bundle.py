@@ -173,6 +173,17 @@ class Bundle:
         """The camera that took the pictures: these intrinsics with the focal length of the bundle."""
         return replace(intrinsics, fx=intrinsics.fx * self.focal_factor, fy=intrinsics.fy * self.focal_factor)
 
+    def in_unit_of_depth(self) -> "Bundle":
+        """The same, longer or shorter in all, so that the depth maps are right in the mean.
+
+        No pixel tells the unit of length, and where an adjustment begins far from it (with another focal length, say)
+        it comes there last of all; with every factor as likely as its inverse, this is where the cost is least.
+        """
+        scale = float(np.exp(-np.log(self.depth_factor).mean()))
+        poses = self.camera_from_world.copy()
+        poses[:, :3, 3] *= scale
+        return Bundle(poses, self.depth_factor * scale, self.landmarks * scale, self.focal_factor)
+
 
 def adjusted(
     start: Bundle,

@@ -945,3 +945,18 @@ def test_what_cannot_be_meant_is_refused() -> None:
             replace(truth, focal_factor=factor)
     with pytest.raises(ValueError, match="finite"):
         replace(truth, landmarks=np.full((60, 3), np.nan))
+
+
+def test_the_unit_of_length_is_where_the_depth_maps_are_right_in_the_mean() -> None:
+    """No pixel moves, and the cost is least there of all lengths."""
+    rng = np.random.default_rng(0)
+    poses = np.tile(np.eye(4), (5, 1, 1))
+    poses[:, :3, 3] = rng.normal(0, 0.3, (5, 3))
+    start = Bundle(poses, rng.uniform(0.3, 0.6, 5), rng.uniform([-1, -1, 3], [1, 1, 6], (40, 3)))
+    found = start.in_unit_of_depth()
+    assert np.log(found.depth_factor).mean() == pytest.approx(0, abs=1e-12)
+    camera, landmark = (each.ravel() for each in np.indices((5, 40)))
+    views = Observations(camera, landmark, rng.uniform(0, 400, (200, 2)), np.full(200, np.nan))
+    np.testing.assert_allclose(residual_pixels(found, views, LENS), residual_pixels(start, views, LENS), rtol=1e-9)
+    ratio = found.landmarks / start.landmarks
+    assert ratio.min() == pytest.approx(ratio.max()) == pytest.approx(found.depth_factor[0] / start.depth_factor[0])

@@ -149,6 +149,17 @@ def test_three_frames_and_one_are_enough(clip: Callable[[Views], list[str]], tmp
         assert len(read(tmp_path / "a.tum").times) == frames
 
 
+def test_a_trajectory_of_another_time_says_which_times_it_has(
+    clip: Callable[[Views], list[str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.tum"
+    other.write_text("".join(f"{time} 0 0 0 0 0 0 1\n" for time in (100, 101)), encoding="utf-8")
+    assert run(["poses", *clip(walk()[:3]), "--trajectory", str(other), "-o", str(tmp_path / "a.tum")]) == 1
+    assert "the trajectory covers 100.00 to 101.00 s, and none of its 3 frames (0.00 to 0.07 s)" in words(
+        capfd.readouterr().err
+    )
+
+
 def test_nothing_to_see_is_one_line_and_no_file(
     clip: Callable[[Views], list[str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,6 +114,8 @@ class Found:
     @property
     def told_motion(self) -> str:
         """What the camera does, for a person."""
+        if len(self.frames) == 1:
+            return "whether the camera moves is not known"
         if self.segment.motion == "still":
             return "the camera does not move"
         if self.segment.motion == "free":

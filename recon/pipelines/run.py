@@ -160,6 +160,13 @@ class Reconstruction:
             TrajectoryError: all of them.
         """
         placed, count = sum(len(each.frames) for each in self.found), self.maps.frame_count
+        given = self.poses.trajectory
+        if not placed and given is not None:
+            start, end = self.maps.time_of(0), self.maps.time_of(count - 1)
+            raise TrajectoryError(
+                f"{self.source.info.path}: the trajectory covers {given.times[0]:.2f} to {given.times[-1]:.2f} s, and "
+                f"none of its {count} frames ({start:.2f} to {end:.2f} s) lies there: see --start and --trajectory-rate"
+            )
         if not placed:
             raise TrajectoryError(
                 f"{self.source.info.path}: none of its {count} frames could be placed, so there are neither poses nor "

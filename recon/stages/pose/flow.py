@@ -17,7 +17,7 @@ _WINDOW: Final = (17, 17)
 _LEVELS: Final = 4
 """Of the pyramid: each doubles how far a corner may move."""
 _UNTIL: Final = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.03)
-_QUALITY: Final = 0.002
+_QUALITY: Final = 0.005
 """Least response of a corner, as a part of the best one's."""
 _GRID: Final = (8, 6)
 """Columns and rows of cells."""

@@ -33,6 +33,8 @@ WORSE: Final = 0.8
 """Part of the observations of a key frame that may be nearer than it is drawn apart."""
 LOOSEST: Final = 20.0
 """Pixels."""
+PULLED: Final = 0.25
+"""Part of the way from the focal length with which corners were followed that may be missing at the end."""
 STILL: Final = 0.5
 """Median distance, pixels, up to which corners count as unmoved."""
 TURNING: Final = 1.0
@@ -51,7 +53,8 @@ def refined(world: World, focal_sigma: float = 0.0) -> Segment:
     starts = np.array([key_frame.frame for key_frame in world.key_frames])
     start, seen, landmark = _closed(world, replace(NOISE, focal=focal_sigma / OPTIMISM))
     noise = replace(noise_of(start, seen, world.camera) or NOISE, focal=focal_sigma / OPTIMISM)
-    bundle, sigma = _focused(start, seen, world.camera, noise)
+    bundle, sigma = _focused(start.in_unit_of_depth(), seen, world.camera, noise)
+    bundle = bundle.in_unit_of_depth()
     motion = _motion(world, bundle, seen, noise)
     poses = _interpolated_all(world, bundle.camera_from_world) if motion == "free" else _turned(world, motion)
     structure = Structure(starts, bundle.landmarks, world.landmarks.color[landmark], seen)
@@ -70,7 +73,7 @@ def _focused(start: Bundle, seen: Observations, camera: Intrinsics, noise: Noise
     bundle = adjusted(start, seen, camera, noise)
     sigma, before = (OPTIMISM * each for each in (focal_sigma_of(bundle, seen, camera, noise), noise.focal))
     if 0 < sigma <= min(SHARP, before / 2):
-        return bundle, sigma
+        return bundle, float(np.hypot(sigma, PULLED * np.log(bundle.focal_factor)))
     if noise.focal == 0:
         return bundle, None
     return adjusted(replace(start, focal_factor=1.0), seen, camera, replace(noise, focal=0.0)), None
@@ -151,19 +154,34 @@ def _turned(world: World, motion: Motion) -> Poses:
 
 def _interpolated_all(world: World, key_poses: Float64[np.ndarray, "k 4 4"]) -> Poses:
     """World from camera of all frames, from the key frames'."""
-    return np.stack([_between(world, number, key_poses) for number in range(len(world.frames))])
+    length = _lengthened(world, key_poses)
+    return np.stack([_between(world, number, key_poses, length) for number in range(len(world.frames))])
 
 
-def _between(world: World, number: int, key_poses: Float64[np.ndarray, "k 4 4"]) -> RigidTransform:
+def _lengthened(world: World, key_poses: Float64[np.ndarray, "k 4 4"]) -> float:
+    """How much longer the steps from key frame to key frame are than they were first found."""
+    found = np.linalg.norm([each.from_last[:3, 3] for each in world.key_frames[1:]], axis=-1)
+    steps = np.linalg.norm(np.diff(inverse(key_poses)[:, :3, 3], axis=0), axis=1)
+    moved = found > 0
+    return float(np.median(steps[moved] / found[moved])) if moved.any() else 1.0
+
+
+def _between(world: World, number: int, key_poses: Float64[np.ndarray, "k 4 4"], length: float) -> RigidTransform:
     """World from camera of a frame: as it was found from the key frames beside it, carried over to where these are."""
     frame, key_frames = world.frames[number], world.key_frames
     first, start = frame.key_frame, key_frames[frame.key_frame].frame
-    by_first = inverse(frame.camera_from_key @ key_poses[first])
+    camera_from_first = _longer(frame.camera_from_key, length)
+    by_first = inverse(camera_from_first @ key_poses[first])
     if number == start or first + 1 == len(key_frames):
         return by_first
     second = key_frames[first + 1]
-    by_second = inverse(frame.camera_from_key @ inverse(second.from_last) @ key_poses[first + 1])
+    first_from_second = inverse(_longer(second.from_last, length))
+    by_second = inverse(camera_from_first @ first_from_second @ key_poses[first + 1])
     return _interpolated(by_first, by_second, (number - start) / (second.frame - start))
+
+
+def _longer(a_from_b: RigidTransform, length: float) -> RigidTransform:
+    return rigid(a_from_b[:3, :3], a_from_b[:3, 3] * length)
 
 
 def _interpolated(a: RigidTransform, b: RigidTransform, share: float) -> RigidTransform:

@@ -14,6 +14,9 @@ logger = logging.getLogger(__name__)
 
 LEAST_LANDMARKS: Final = 50
 """A picture with fewer corners of known depth cannot begin a segment."""
+CONTESTED: Final = 0.25
+LEAST_CONTESTED: Final = 5
+"""Of a segment's frames, and how many at least, in which many corners may disagree before that is said."""
 PATIENCE: Final = 5
 """Frames in a row that may fail before a new segment begins at the first of them."""
 
@@ -48,6 +51,7 @@ def estimate(frames: Iterable[DepthFrame], intrinsics: Intrinsics, focal_sigma: 
             logger.warning("%s: another segment begins, with a world of its own", _name(first.frame))
         lost = _followed(source, world)
         source.put_back(lost)
+        _tell_contested(world)
         segment = refined(world, focal_sigma)
         if segment.focal_sigma is not None:
             intrinsics, focal_sigma = segment.intrinsics, segment.focal_sigma
@@ -59,7 +63,21 @@ def estimate(frames: Iterable[DepthFrame], intrinsics: Intrinsics, focal_sigma: 
 def _tell_blank(names: Sequence[str]) -> None:
     if names:
         told = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-        logger.warning("%s: too few features of known depth to begin at; %d frames left out", told, len(names))
+        count = "1 frame" if len(names) == 1 else f"{len(names)} frames"
+        logger.warning("%s: too few features of known depth to begin at; %s left out", told, count)
+
+
+def _tell_contested(world: World) -> None:
+    frames = len(world.frames)
+    if world.contested > max(LEAST_CONTESTED, CONTESTED * frames):
+        logger.warning(
+            "%.2f to %.2f s: in %d of %d frames a third of the corners moves otherwise than the camera: poses follow "
+            "what most of them say; leave out with --mask what moves by itself",
+            world.frames[0].time,
+            world.frames[-1].time,
+            world.contested,
+            frames,
+        )
 
 
 def _followed(source: Iterator[DepthFrame], world: World) -> list[DepthFrame]:

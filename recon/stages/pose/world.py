@@ -27,6 +27,8 @@ MOVED: Final = 0.06
 OFTEN: Final = 3
 MOVED_LATE: Final = 0.01
 """After so many frames, a smaller movement suffices: more views of the same landmarks are more exact."""
+AGREEING: Final = 0.7
+"""Part of the corners that agree with a pose that nothing contests."""
 LASTING: Final = 60
 """Landmarks that suffice to place a camera."""
 NEAR: Final = 4.0
@@ -93,6 +95,8 @@ class World:
         self._last: RigidTransform = np.eye(4)
         self._velocity: RigidTransform = np.eye(4)
         self._lost = False
+        self.contested = 0
+        """Frames in which many corners did not move as the camera's pose says."""
         self.reason = ""
         """Why the last frame that could not be placed was not."""
 
@@ -152,7 +156,11 @@ class World:
         pose = self._velocity @ self._last
         expected = self._expected(pose, self._seen, picture)
         pixel, there = followed(self._picture, picture, self._seen.pixel, expected)
-        return self._fixed_by(Seen(self._seen.landmark, pixel).of(there), picture, pose)
+        tracked = Seen(self._seen.landmark, pixel).of(there)
+        found = self._fixed_by(tracked, picture, pose)
+        if found is not None and len(found[1].landmark) < AGREEING * len(tracked.landmark):
+            self.contested += 1
+        return found
 
     def _recognised(self, picture: Grey) -> tuple[RigidTransform, Seen] | None:
         """By the descriptors of the last key frames: after a gap, a blur, a jerk. No landmark is known by that."""
