@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.stats import theilslopes
@@ -297,7 +298,7 @@ class _Placing:
         self, number: int, picture: Grey, guess: RigidTransform
     ) -> tuple[Float64[np.ndarray, "n 3"], Float64[np.ndarray, "n 2"]]:
         """Landmarks of a key frame, and where another picture shows them."""
-        view, reference = self._views[number], self._picture(number)
+        view, reference = self._views[number], cv2.resize(self._picture(number), picture.shape[::-1])
         model = self._models[view.model]
         points, pixel = model.points[model.point[view.observed]], model.pixel[view.observed]
         camera = _camera(model.intrinsics, picture)

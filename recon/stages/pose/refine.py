@@ -18,7 +18,7 @@ from recon.stages.pose.segment import Motion, Segment, Structure
 from recon.stages.pose.world import NOISE, World
 from recon.types import CameraTrajectory, Intrinsics, RigidTransform
 
-ENOUGH: Final = 400
+ENOUGH: Final = 250
 """Landmarks that each key frame has in the adjustment, if it sees as many."""
 STEPS: Final = 10
 """Of the adjustment that tells how exact corners and depths are."""

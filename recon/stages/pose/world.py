@@ -24,7 +24,7 @@ OVERLAP: Final = 0.6
 """A frame that shows less than this part of the last key frame's landmarks becomes a key frame."""
 MOVED: Final = 0.06
 """So does one in which they have moved by this part of the picture's width."""
-OFTEN: Final = 3
+OFTEN: Final = 4
 MOVED_LATE: Final = 0.01
 """After so many frames, a smaller movement suffices: more views of the same landmarks are more exact."""
 AGREEING: Final = 0.7
