@@ -191,7 +191,8 @@ speak, and lengths are arbitrary. Every method is given the same calibration and
 * **frames**: in the longest run that shares a world, of all; the figures to the left are of these. **worlds**: how many
   such runs there are.
 * **ms**: wall time for each frame beyond decoding and any network for depth: tracking and bundle adjustment, or
-  odometry, or features, matching and mapping.
+  odometry, or features, matching and mapping. The machine did other work while the other methods ran: their times are
+  upper bounds.
 * **failed**: frames are missing, or ATE is more than a twentieth of the length of the path; and whether the method
   itself said something.
 

@@ -348,7 +348,7 @@ def with_object(frames: Sequence[DepthFrame], speed: int, area: float = 0.2) -> 
     return covered
 
 
-@pytest.mark.parametrize("speed", [0, 3, 6])
+@pytest.mark.parametrize("speed", [0, 3])
 def test_a_moving_object_does_not_ruin_the_path(speed: int) -> None:
     """One that hangs before the camera (0) or slides through the picture, a fifth of it, for 25 frames."""
     frames, true = (each[:25] for each in long_walk())
