@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 from recon.geometry import inverse, project, rigid, transform, unproject
+from recon.io.trajectory import interpolate
 from recon.stages.pose import loops, perspective, refine
 from recon.stages.pose.features import features, pairs, unpacked
 from recon.stages.pose.flow import CORNERS, Grey, corners, followed, grey
@@ -281,9 +282,9 @@ def test_turns_of_several_key_frames_are_chained_in_order() -> None:
 
 def test_between_two_poses_the_camera_moves_and_turns_evenly() -> None:
     other = rigid(Rotation.from_euler("xyz", [40, 5, -70], degrees=True).as_matrix(), np.array([2.0, 0, 1]))
-    np.testing.assert_allclose(refine._interpolated(POSE, other, 0.0), POSE, atol=1e-12)
-    np.testing.assert_allclose(refine._interpolated(POSE, other, 1.0), other, atol=1e-12)
-    steps = [refine._interpolated(POSE, other, share) for share in np.linspace(0, 1, 5).tolist()]
+    np.testing.assert_allclose(interpolate(POSE, other, 0.0), POSE, atol=1e-12)
+    np.testing.assert_allclose(interpolate(POSE, other, 1.0), other, atol=1e-12)
+    steps = [interpolate(POSE, other, share) for share in np.linspace(0, 1, 5).tolist()]
     moves = [inverse(a) @ b for a, b in pairwise(steps)]
     turns = [Rotation.from_matrix(move[:3, :3]).as_rotvec() for move in moves]
     np.testing.assert_allclose(turns, np.tile(turns[0], (4, 1)), atol=1e-12)

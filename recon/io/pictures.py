@@ -32,6 +32,7 @@ from recon.io.source import (
 from recon.settings import SamplingSettings
 from recon.types import Frame, Picture
 
+_JPEG_QUALITY = 95
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 """What the names of pictures end in."""
 _COLOR_MARKS = (".color", ".rgb")
@@ -106,6 +107,18 @@ class PictureSource:
             expected = f"{self.files[0].name} has {self.info.width} x {self.info.height}"
             raise VideoError(f"{file}: {width} x {height} pixels, but {expected}: give pictures of one size")
         return picture
+
+
+def write_jpeg(file: Path, rgb: Picture) -> None:
+    """One picture, with little loss.
+
+    Raises:
+        VideoError: it cannot be written as JPEG.
+    """
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if not done:
+        raise VideoError(f"{file}: cannot be written as JPEG")
+    file.write_bytes(data.tobytes())
 
 
 def read_picture(file: Path) -> Picture:

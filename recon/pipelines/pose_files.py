@@ -3,26 +3,26 @@
 import logging
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from os.path import relpath
 from pathlib import Path
 from typing import Final, Literal
 
-import cv2
 import numpy as np
 
-from recon.errors import VideoError
+from recon.bundle import Bundle, residual_pixels
 from recon.files import whole_file
-from recon.geometry import inverse, project, transform
+from recon.geometry import inverse, transform
 from recon.io.cloud import file_from_world, write_ply
 from recon.io.colmap_writer import Landmarks, pinhole_model, write_model
-from recon.io.pictures import PictureSource
+from recon.io.pictures import PictureSource, write_jpeg
 from recon.io.source import Source
 from recon.io.trajectory import write_kitti, write_transforms, write_tum
 from recon.pipelines.depth import AHEAD, Observer
 from recon.pipelines.poses import Found
 from recon.pipelines.run import Reconstruction
 from recon.streams import prefetched
-from recon.types import CameraTrajectory, Intrinsics, Picture, PointCloud
+from recon.types import CameraTrajectory, Intrinsics, PointCloud
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,6 @@ Kind = Literal["tum", "kitti", "transforms", "colmap", "colmap-text"]
 
 IMAGES: Final = "images"
 """Folder of pictures beside a transforms.json, and in a COLMAP folder."""
-_QUALITY: Final = 95
 _ROWS: Final = "%s: KITTI has no times, and only %d of %d frames have a pose: row n is not frame n, see %s"
 
 
@@ -106,14 +105,7 @@ def write_pictures(source: Source, folder: Path, count: int, observer: Observer)
     folder.mkdir(parents=True)
     with closing(prefetched(source.frames(), AHEAD)) as frames:
         for frame in observer.watch(frames, "pictures", count):
-            _write_picture(folder / picture_name(frame.index), frame.rgb)
-
-
-def _write_picture(path: Path, rgb: Picture) -> None:
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    if not done:
-        raise VideoError(f"{path}: cannot be written as JPEG")
-    path.write_bytes(data.tobytes())
+            write_jpeg(folder / picture_name(frame.index), frame.rgb)
 
 
 def _turned(trajectory: CameraTrajectory, run: Reconstruction) -> CameraTrajectory:
@@ -136,18 +128,12 @@ def _landmarks(run: Reconstruction, found: Found, camera: Intrinsics) -> Landmar
     structure, own = found.segment.structure, found.segment.intrinsics
     seen, row = structure.seen, structure.key_frames[structure.seen.camera]
     pixel = seen.pixel * [camera.width / own.width, camera.height / own.height]
-    poses = found.segment.trajectory.world_from_camera[row]
-    here = _in_cameras(inverse(poses), structure.landmarks[seen.landmark])
-    apart = np.linalg.norm(project(here, camera) - pixel, axis=1)
+    poses = inverse(found.segment.trajectory.world_from_camera[structure.key_frames])
+    bundle = Bundle(poses, np.ones(len(poses)), structure.landmarks)
+    apart = residual_pixels(bundle, replace(seen, pixel=pixel), camera)
     points = transform(file_from_world(run.poses.up), structure.landmarks)
     errors = _means(apart, seen.landmark, len(points))
     return Landmarks(points, structure.colors, errors, row, seen.landmark, pixel)
-
-
-def _in_cameras(camera_from_world: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Each point in the frame of its own camera."""
-    inside: np.ndarray = (camera_from_world[:, :3, :3] @ points[:, :, None])[..., 0] + camera_from_world[:, :3, 3]
-    return inside
 
 
 def _means(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:

@@ -12,10 +12,8 @@ from recon.errors import TrajectoryError
 from recon.evaluation.trust import MISMATCH
 from recon.io.calibration import read_intrinsics
 from recon.io.cloud import axes_comment, to_axes
-from recon.io.points import is_points_file
 from recon.io.source import Source
 from recon.io.store import ShotSpan
-from recon.io.trajectory import slam_units
 from recon.io.video import open_source
 from recon.models import MetricNetwork
 from recon.pipelines.anchors import GivenDepths, MetricEye, SlamMap, metric_anchor
@@ -34,7 +32,7 @@ from recon.pipelines.given import Scaling, SettingsOfLengths, given_anchor, scal
 from recon.pipelines.masks import Kept, Masks, open_masks
 from recon.pipelines.metres import Anchor, Gauge, gauges, probes
 from recon.pipelines.poses import Film, Found, Poses, find_poses, place_of, refined_camera
-from recon.pipelines.straight import straight_camera, straight_depth_maps, straight_masks, straightened
+from recon.pipelines.straight import calibration_of, straight_camera, straight_depth_maps, straight_masks, straightened
 from recon.pipelines.units import UNIT_NAMES, MapScale
 from recon.settings import CleanSettings, PointcloudSettings, PosesSettings
 from recon.stages.camera import NOMINAL_SIGMA, Camera, first_known, from_fov, given
@@ -420,9 +418,8 @@ def given_camera(source: Source, settings: SettingsOfLengths) -> Camera | None:
     size = source.info.width, source.info.height
     return (
         straight_camera(source)
-        or _calibrated(settings.camera.intrinsics, *size)
+        or _calibrated(calibration_of(settings), *size)
         or from_fov(settings.camera.fov, "--fov", *size)
-        or _calibrated_by_slam(settings, *size)
         or from_fov(source.info.fov_x, "focal length in the file", *size, focal_sigma=NOMINAL_SIGMA)
     )
 
@@ -434,14 +431,6 @@ def find_camera(source: Source, known: Camera | None, measured: Callable[[], Cam
 
 def _calibrated(path: Path | None, width: int, height: int) -> Camera | None:
     return None if path is None else given(read_intrinsics(path, (height, width)), str(path), width, height)
-
-
-def _calibrated_by_slam(settings: SettingsOfLengths, width: int, height: int) -> Camera | None:
-    """The camera of a COLMAP model or transforms.json that was given for its poses or points."""
-    for path in (settings.anchor.sparse, settings.camera.trajectory):
-        if path is not None and not is_points_file(path) and slam_units(path) == "slam":
-            return _calibrated(path, width, height)
-    return None
 
 
 def _measured(

@@ -23,13 +23,11 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
 from recon.errors import MissingPackageError
-from recon.io.pictures import read_picture
+from recon.io.pictures import read_picture, write_jpeg
 from recon.types import Intrinsics, Picture
 
 LARGEST: Final = 1024
 """Longer side of the pictures in which features are looked for, pixels; SIFT doubles them first."""
-QUALITY: Final = 95
-"""Of the JPEG files in which pictures wait."""
 FEATURES: Final = 4096
 """Most features of a picture."""
 NEIGHBOURS: Final = 10
@@ -101,8 +99,7 @@ class Workspace:
         share = min(1.0, LARGEST / max(height, width))
         size = max(1, round(width * share)), max(1, round(height * share))
         reduced = picture if share == 1 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(reduced, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        (self._pictures / _name(self.count)).write_bytes(data.tobytes())
+        write_jpeg(self._pictures / _name(self.count), reduced)
         self.count += 1
 
     def picture(self, number: int) -> Picture:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from recon.bundle import Observations
-from recon.stages.pose.features import Features, packed
+from recon.stages.pose.features import Features, packed, unpacked
 from recon.stages.pose.flow import Grey, Pixels, rank
 from recon.types import RigidTransform
 
@@ -55,6 +55,11 @@ class Memory:
         """Its picture."""
         return np.asarray(cv2.imdecode(self.picture, cv2.IMREAD_GRAYSCALE), np.uint8)
 
+    @property
+    def descriptors(self) -> Float32[np.ndarray, "n 256"]:
+        """Of its features."""
+        return unpacked(self.bits)
+
 
 @dataclass(frozen=True, slots=True)
 class KeyFrame:
@@ -71,6 +76,10 @@ class KeyFrame:
     depth: Float64[np.ndarray, " n"]
     """Of its depth map, at each of them."""
     memory: Memory
+
+    def places(self, rows: Numbers) -> Float64[np.ndarray, "n 3"]:
+        """Of some of the features of its memory, in its camera and as long as things are in the world."""
+        return np.asarray(self.memory.points[rows] * np.float64(self.factor))
 
     def seeing(self, more: Seen) -> "KeyFrame":
         """With landmarks that it sees as well, of whose depth its map says nothing; those that it has stay."""

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from recon.geometry import inverse, project, transform
-from recon.stages.pose.features import RATIO, pairs, unpacked
+from recon.stages.pose.features import RATIO, pairs
 from recon.stages.pose.flow import followed
 from recon.stages.pose.keyframes import KeyFrame, Landmarks, Memory, Seen
 from recon.stages.pose.perspective import Matches, doubt, fix
@@ -48,7 +48,7 @@ class Loop(NamedTuple):
 
 def loops(key_frames: Sequence[KeyFrame], landmarks: Landmarks, camera: Intrinsics) -> Iterator[Loop]:
     """Every second key frame beside the earlier ones that look most like it."""
-    strongest = np.stack([_first(unpacked(each.memory.bits), STRONGEST) for each in key_frames])
+    strongest = np.stack([_first(each.memory.descriptors, STRONGEST) for each in key_frames])
     for now in range(APART, len(key_frames), 2):
         for then in _candidates(strongest, now):
             found = _closed(key_frames, landmarks, camera, now, then)
@@ -88,7 +88,7 @@ def _closed(
 ) -> Loop | None:
     """The loop between two key frames, if they show the same place."""
     later, earlier = key_frames[now], key_frames[then]
-    earlier_from_later = _beside(later.memory, earlier.memory, earlier.factor, camera)
+    earlier_from_later = _beside(later.memory, earlier, camera)
     if earlier_from_later is None:
         return None
     unseen = earlier.seen.of(~np.isin(earlier.seen.landmark, later.seen.landmark))
@@ -102,11 +102,10 @@ def _closed(
     return Loop(now, then, found) if len(found.landmark) >= LEAST_FOUND else None
 
 
-def _beside(later: Memory, earlier: Memory, factor: float, camera: Intrinsics) -> RigidTransform | None:
+def _beside(later: Memory, earlier: KeyFrame, camera: Intrinsics) -> RigidTransform | None:
     """The later camera in the earlier one, by the features of both; None where they do not show the same."""
-    pair = pairs(unpacked(later.bits), unpacked(earlier.bits))
-    points = earlier.points[pair[:, 1]].astype(np.float64) * factor
-    found = fix(Matches(points, later.pixels[pair[:, 0]].astype(np.float64)), camera, ROUNDS)
+    pair = pairs(later.descriptors, earlier.memory.descriptors)
+    found = fix(Matches(earlier.places(pair[:, 1]), later.pixels[pair[:, 0]].astype(np.float64)), camera, ROUNDS)
     if found is None or doubt(found, len(pair), np.eye(4)) is not None:
         return None
     return found.world_from_camera

@@ -33,7 +33,7 @@ from recon.io.trajectory import interpolate
 from recon.stages.pose.colmap import Model, Workspace, installed
 from recon.stages.pose.flow import Grey, Pixels, corners, followed, grey
 from recon.stages.pose.perspective import Matches, doubt, fix
-from recon.stages.pose.segment import Segment, Structure
+from recon.stages.pose.segment import Moment, Segment, Structure, span
 from recon.stages.pose.tracking import estimate
 from recon.stages.pose.world import depth_at
 from recon.types import CameraTrajectory, DepthFrame, Intrinsics, RigidTransform
@@ -104,17 +104,6 @@ def reconstructed(
 
 
 # --------------------------------------------------------------------------------------------------------- key frames
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When a frame is."""
-
-    index: int
-    time: float
-
-    def __str__(self) -> str:
-        return f"frame {self.index} ({self.time:.2f} s)"
 
 
 class Clip(NamedTuple):
@@ -362,8 +351,7 @@ def _tell(rows: Sequence[int], clip: Clip) -> None:
     """Name frames that have no place, run by run."""
     ends = [0, *(place for place in range(1, len(rows)) if rows[place] != rows[place - 1] + 1), len(rows)]
     for start, end in pairwise(ends if rows else []):
-        first, last = clip.frames[rows[start]], clip.frames[rows[end - 1]]
-        told = str(first) if first == last else f"{first} to {last}"
+        told = span([clip.frames[row] for row in rows[start:end]])
         logger.warning("%s: %d frames could not be placed; left out", told, end - start)
 
 

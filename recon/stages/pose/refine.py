@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.spatial.transform import Rotation
 
 from recon.bundle import Bundle, Noise, Observations, adjusted, centre_sigma, noise_of, residual_pixels
 from recon.bundle import focal_sigma as focal_sigma_of
 from recon.geometry import inverse, rigid
+from recon.io.trajectory import interpolate
 from recon.stages.pose.keyframes import Numbers, observations
 from recon.stages.pose.loops import Loop, loops
 from recon.stages.pose.segment import Motion, Segment, Structure
@@ -96,9 +96,10 @@ def _error(loop: Loop, bundle: Bundle, seen: Observations, landmark: Numbers, ca
 def _settled(world: World, found: Sequence[Loop], noise: Noise) -> tuple[Bundle, Observations, Numbers]:
     """Adjusted; first so loosely, if there are loops, that what drifted apart is pulled together and no mismatch."""
     bundle, seen, landmark = _bundle(world, found)
-    for size in [_widest(bundle, seen, world.camera)] * bool(found) + [noise.pixel]:
-        bundle = adjusted(bundle, seen, world.camera, replace(noise, pixel=size), most_steps=STEPS)
-    return bundle, seen, landmark
+    if found:
+        loose = replace(noise, pixel=_widest(bundle, seen, world.camera))
+        bundle = adjusted(bundle, seen, world.camera, loose, most_steps=STEPS)
+    return adjusted(bundle, seen, world.camera, noise, most_steps=STEPS), seen, landmark
 
 
 def _widest(bundle: Bundle, seen: Observations, camera: Intrinsics) -> float:
@@ -177,14 +178,8 @@ def _between(world: World, number: int, key_poses: Float64[np.ndarray, "k 4 4"],
     second = key_frames[first + 1]
     first_from_second = inverse(_longer(second.from_last, length))
     by_second = inverse(camera_from_first @ first_from_second @ key_poses[first + 1])
-    return _interpolated(by_first, by_second, (number - start) / (second.frame - start))
+    return interpolate(by_first, by_second, (number - start) / (second.frame - start))
 
 
 def _longer(a_from_b: RigidTransform, length: float) -> RigidTransform:
     return rigid(a_from_b[:3, :3], a_from_b[:3, 3] * length)
-
-
-def _interpolated(a: RigidTransform, b: RigidTransform, share: float) -> RigidTransform:
-    turn = Rotation.from_matrix(a[:3, :3].T @ b[:3, :3]).as_rotvec()
-    rotation = a[:3, :3] @ Rotation.from_rotvec(share * turn).as_matrix()
-    return rigid(rotation, (1 - share) * a[:3, 3] + share * b[:3, 3])

@@ -1,5 +1,6 @@
 """What is estimated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,24 @@ from recon.bundle import Observations
 from recon.types import CameraTrajectory, Intrinsics
 
 Motion = Literal["free", "turning", "still"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a frame is."""
+
+    index: int
+    time: float
+    """Seconds."""
+
+    def __str__(self) -> str:
+        return f"frame {self.index} ({self.time:.2f} s)"
+
+
+def span(moments: Sequence[Moment]) -> str:
+    """From the first to the last, for a person."""
+    first, last = moments[0], moments[-1]
+    return str(first) if first == last else f"{first} to {last}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from recon.stages.pose.refine import refined
-from recon.stages.pose.segment import Segment
+from recon.stages.pose.segment import Moment, Segment, span
 from recon.stages.pose.world import World
 from recon.types import DepthFrame, Frame, Intrinsics
 
@@ -39,16 +39,16 @@ def estimate(frames: Iterable[DepthFrame], intrinsics: Intrinsics, focal_sigma: 
             each segment that says it well, and the next ones begin with that; else it stays as it is.
     """
     source = _Rewindable(frames)
-    begun, blank = 0, list[str]()
+    begun, blank = 0, list[Moment]()
     for first in source:
         world = World(intrinsics)
         if world.begin(first) < LEAST_LANDMARKS:
-            blank.append(_name(first.frame))
+            blank.append(_moment(first.frame))
             continue
         _tell_blank(blank)
         blank = []
         if begun:
-            logger.warning("%s: another segment begins, with a world of its own", _name(first.frame))
+            logger.warning("%s: another segment begins, with a world of its own", _moment(first.frame))
         lost = _followed(source, world)
         source.put_back(lost)
         _tell_contested(world)
@@ -60,11 +60,10 @@ def estimate(frames: Iterable[DepthFrame], intrinsics: Intrinsics, focal_sigma: 
     _tell_blank(blank)
 
 
-def _tell_blank(names: Sequence[str]) -> None:
-    if names:
-        told = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-        count = "1 frame" if len(names) == 1 else f"{len(names)} frames"
-        logger.warning("%s: too few features of known depth to begin at; %s left out", told, count)
+def _tell_blank(frames: Sequence[Moment]) -> None:
+    if frames:
+        count = "1 frame" if len(frames) == 1 else f"{len(frames)} frames"
+        logger.warning("%s: too few features of known depth to begin at; %s left out", span(frames), count)
 
 
 def _tell_contested(world: World) -> None:
@@ -86,7 +85,11 @@ def _followed(source: Iterator[DepthFrame], world: World) -> list[DepthFrame]:
     for frame in source:
         if world.place(frame):
             if lost:
-                logger.warning("%s: %d frames could not be placed; left out", _span(lost), len(lost))
+                logger.warning(
+                    "%s: %d frames could not be placed; left out",
+                    _span(lost),
+                    len(lost),
+                )
                 lost = []
             continue
         world.lose()
@@ -98,13 +101,12 @@ def _followed(source: Iterator[DepthFrame], world: World) -> list[DepthFrame]:
     return lost
 
 
-def _name(frame: Frame) -> str:
-    return f"frame {frame.index} ({frame.time:.2f} s)"
-
-
 def _span(frames: Sequence[DepthFrame]) -> str:
-    first, last = _name(frames[0].frame), _name(frames[-1].frame)
-    return first if len(frames) == 1 else f"{first} to {last}"
+    return span([_moment(each.frame) for each in frames])
+
+
+def _moment(frame: Frame) -> Moment:
+    return Moment(frame.index, frame.time)
 
 
 class _Rewindable(Iterator[DepthFrame]):

@@ -1,15 +1,15 @@
 """Key frames and landmarks of one run of frames, and the cameras that are placed among them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float64
 
 from recon.bundle import Bundle, Noise, adjusted
-from recon.geometry import inverse, transform
+from recon.geometry import inverse, project, transform
 from recon.stages.pose.features import features, pairs
 from recon.stages.pose.flow import Grey, Pixels, corners, followed, grey
 from recon.stages.pose.keyframes import NOTHING, Colors, KeyFrame, Landmarks, Memory, Numbers, Seen, observations
@@ -69,16 +69,11 @@ class Placed(NamedTuple):
     """The turn since that key frame if the camera only turned, and the median error of corners then, pixels."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Recent:
+class _Recent(NamedTuple):
     """What is remembered of a key frame only for a while."""
 
     number: int
     picture: Grey
-    points: Float64[np.ndarray, "n 3"]
-    """In its camera, by its depth map."""
-    descriptors: Float32[np.ndarray, "n 256"]
-    """Of the points."""
 
 
 class World:
@@ -165,16 +160,16 @@ class World:
     def _recognised(self, picture: Grey) -> tuple[RigidTransform, Seen] | None:
         """By the descriptors of the last key frames: after a gap, a blur, a jerk. No landmark is known by that."""
         described = features(picture)
-        matches = [pairs(described.descriptors, recent.descriptors) for recent in self._recent]
-        points = [self._in_world(recent, pair[:, 1]) for recent, pair in zip(self._recent, matches, strict=True)]
+        key_frames = [self.key_frames[recent.number] for recent in self._recent]
+        matches = [pairs(described.descriptors, each.memory.descriptors) for each in key_frames]
+        points = [
+            transform(inverse(each.camera_from_world), each.places(pair[:, 1]))
+            for each, pair in zip(key_frames, matches, strict=True)
+        ]
         pixels = [described.pixels[pair[:, 0]] for pair in matches]
         found = fix(Matches(np.concatenate(points), np.concatenate(pixels)), self._camera(picture))
         self.reason = doubt(found, sum(map(len, pixels)), inverse(self._last)) or ""
         return None if found is None or self.reason else (inverse(found.world_from_camera), NOTHING)
-
-    def _in_world(self, recent: _Recent, row: Numbers) -> Float64[np.ndarray, "n 3"]:
-        key_frame = self.key_frames[recent.number]
-        return transform(inverse(key_frame.camera_from_world), recent.points[row] * key_frame.factor)
 
     def _fixed_by(self, seen: Seen, picture: Grey, expected: RigidTransform) -> tuple[RigidTransform, Seen] | None:
         """By landmarks that agreed with several key frames, if there are enough; the others then only have to agree.
@@ -194,16 +189,12 @@ class World:
 
     def _expected(self, pose: RigidTransform, seen: Seen, picture: Grey) -> Pixels:
         """Where landmarks should be; where they were, for those that should be behind the camera."""
-        pixel, ahead = self._projected(pose, seen.landmark, picture)
-        return np.where(ahead[:, None], pixel, seen.pixel)
+        pixel = self._projected(pose, seen.landmark, picture)
+        return np.where(np.isnan(pixel), seen.pixel, pixel)
 
-    def _projected(self, pose: RigidTransform, landmark: Numbers, picture: Grey) -> tuple[Pixels, np.ndarray]:
-        camera = self._camera(picture)
-        place = transform(pose, self.landmarks.position[landmark])
-        ahead = place[:, 2] > 0
-        z = np.where(ahead, place[:, 2], 1.0)[:, None]
-        pixel = place[:, :2] / z * [camera.fx, camera.fy] + [camera.cx, camera.cy]
-        return pixel, ahead
+    def _projected(self, pose: RigidTransform, landmark: Numbers, picture: Grey) -> Pixels:
+        """NaN for those behind the camera."""
+        return project(transform(pose, self.landmarks.position[landmark]), self._camera(picture))
 
     # ------------------------------------------------------------------------------------------------- key frames
 
@@ -231,7 +222,8 @@ class World:
         """The landmarks of a key frame: all of them, or, if it is an old one, those that were followed."""
         newest = recent.number >= len(self.key_frames) - SOUGHT
         landmark = np.flatnonzero(self.landmarks.key_frame == recent.number) if newest else seen.landmark
-        expected, ahead = self._projected(pose, landmark, picture)
+        expected = self._projected(pose, landmark, picture)
+        ahead = np.isfinite(expected[:, 0])
         _, known, followed_ones = np.intersect1d(landmark, seen.landmark, return_indices=True)
         expected[known] = seen.pixel[followed_ones]
         height, width = picture.shape
@@ -244,7 +236,8 @@ class World:
     def _remember(self, frame: DepthFrame, pose: RigidTransform, seen: Seen) -> int:
         """Make the frame that was placed last a key frame, with new landmarks; returns how many it shows."""
         number, picture, depth, camera = len(self.key_frames), self._picture, frame.depth, self.camera
-        factor = self._factor(pose, seen, depth_at(depth, seen.pixel, camera))
+        at = depth_at(depth, seen.pixel, camera)
+        factor = self._factor(pose, seen, at)
         new = corners(picture, seen.pixel)
         places, known = _in_camera(new, depth, camera)
         color = _colors(frame.frame.rgb, new[known], camera)
@@ -253,13 +246,11 @@ class World:
         from_last = self.frames[-1].camera_from_key
         described = features(picture)
         points, known = _in_camera(described.pixels, depth, camera)
-        described = described.of(known)
-        memory = Memory.of(picture, described, points.astype(np.float32))
-        at = depth_at(depth, seen.pixel, camera)
+        memory = Memory.of(picture, described.of(known), points.astype(np.float32))
+        at = np.append(at, places[:, 2])
         self.landmarks.views[seen.landmark] += 1
         self.key_frames.append(KeyFrame(len(self.frames) - 1, pose, from_last, factor, seen, at, memory))
-        recent = _Recent(number, picture, points, described.descriptors)
-        self._recent = [*self._recent, recent][-RECENT:]
+        self._recent = [*self._recent, _Recent(number, picture)][-RECENT:]
         self.frames[-1] = self.frames[-1]._replace(key_frame=number, camera_from_key=np.eye(4))
         self._adjust(camera)
         self._seen, self._last = seen, self.key_frames[-1].camera_from_world
