@@ -48,10 +48,10 @@ def depth(
     """
     sections = {"sampling": sampling, "depth": depth, "shots": shots, "camera": camera, "anchor": anchor}
     sections |= {"maps": maps, "store": store}
-    settings = merged(DepthRunSettings, general.config, sections)
-    output = claimed_folder(output or Path(f"{video.stem}-depth"), video, overwrite=general.overwrite)
-    preview = preview_of(output)
     with terminal(general) as screen:
+        settings = merged(DepthRunSettings, general.config, sections)
+        output = claimed_folder(output or Path(f"{video.stem}-depth"), video, overwrite=general.overwrite)
+        preview = preview_of(output)
         from recon.pipelines import depth_run, write_maps, write_preview
         from recon.pipelines.report import rows, write_report
 

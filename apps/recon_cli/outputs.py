@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,6 +13,7 @@ import yaml
 from recon import __version__
 from recon.errors import OptionError
 from recon.files import whole_file
+from recon.io.pose_layout import Layout
 from recon.settings import Section, read_yaml
 from recon_cli.options import PROVENANCE
 
@@ -67,31 +68,40 @@ def claimed_folder(output: Path, source: Path, *, overwrite: bool) -> Path:
     return _in_folder(output)
 
 
-def claimed_model(output: Path, source: Path, *, overwrite: bool) -> Path:
-    """The folder of a COLMAP model, checked before hours of work. One that holds anything else is never replaced.
+def claimed_poses(output: Path, layout: Layout, source: Path, *, pictures: bool, overwrite: bool) -> Path:
+    """The file or COLMAP folder of poses, checked before hours of work.
 
     Raises:
-        OptionError: a wrong name, or something that recon did not make is in the way.
+        OptionError: a wrong name, or something that recon did not make for this output is in the way.
     """
-    if output.suffix.lower() in RESULT_SUFFIXES:
-        raise OptionError(f"{output}: is to be a folder, without an ending")
-    ours = _is_record(record_of(output))
-    if output.exists() and not (_holds_model_alone(output) and (ours or overwrite or not any(output.iterdir()))):
-        raise OptionError(f"{output}: holds something else than a COLMAP model of recon; name another folder")
-    _require_free([record_of(output)], source, overwrite=overwrite, ours=ours)
-    _require_free_reports(output, source, overwrite=overwrite)
+    if layout.is_folder:
+        _require_model(output, overwrite=overwrite)
+        _require_free([record_of(output)], source, overwrite=overwrite, ours=_is_record(record_of(output)))
+        _require_free_reports(output, source, overwrite=overwrite)
+    else:
+        beside = layout.files(output)[1:]
+        claimed_file(output, output.suffix.lower(), source, overwrite=overwrite, beside=beside)
+    if pictures or layout.is_folder:
+        _require_own_pictures(layout.pictures(output), output, overwrite=overwrite)
     return _in_folder(output)
 
 
-def claimed_pictures(folder: Path) -> Path:
-    """The folder of extracted pictures, checked before hours of work. One that holds anything else is never replaced.
+def _require_model(output: Path, *, overwrite: bool) -> None:
+    if output.suffix.lower() in RESULT_SUFFIXES:
+        raise OptionError(f"{output}: is to be a folder, without an ending")
+    ours = overwrite or _is_record(record_of(output))
+    if output.exists() and not (_holds_model_alone(output) and (ours or not any(output.iterdir()))):
+        raise OptionError(f"{output}: holds something else than a COLMAP model of recon; name another folder")
 
-    Raises:
-        OptionError: something that recon did not make is in the way.
-    """
-    if folder.exists() and not _holds_pictures_alone(folder):
+
+def _require_own_pictures(folder: Path, output: Path, *, overwrite: bool) -> None:
+    """Frames that somebody extracted with ffmpeg may be called as ours are: only what this output wrote is replaced."""
+    if not folder.exists():
+        return
+    if not _holds_pictures_alone(folder):
         raise OptionError(f"{folder}: holds something else than pictures of recon; name another output")
-    return folder
+    if not (overwrite or _wrote_pictures(output)) and any(folder.iterdir()):
+        raise OptionError(f"{folder}: is there already, and not from {output.name}; --overwrite replaces it")
 
 
 def claimed_report(output: Path, *, overwrite: bool) -> Path:
@@ -147,15 +157,17 @@ def earlier_results(output: Path, key: str) -> set[Path]:
     """The files that an earlier run wrote for the same output, as its settings name them under ``key``."""
     names = _provenance(record_of(output)).get(key) or ()
     # whatever the file says, no other name is touched
-    ours = re.compile(rf"{re.escape(output.stem)}(\.\d+)?({re.escape(output.suffix)}|\.times\.txt|\.ply)")
+    ours = re.compile(rf"{re.escape(output.stem)}(\.\d+)?{re.escape(output.suffix)}")
     return {output.with_name(name) for name in map(str, names) if ours.fullmatch(name)}
 
 
-def numbered(output: Path, ours: set[Path]) -> Iterator[Path]:
-    """room.ply, room.2.ply, room.3.ply ...; none that belongs to somebody else."""
+def numbered(
+    output: Path, ours: set[Path], files: Callable[[Path], list[Path]] = lambda path: [path]
+) -> Iterator[Path]:
+    """room.ply, room.2.ply, room.3.ply ...; none that belongs to somebody else, with the ``files`` that go with it."""
     yield output
     further = (output.with_name(f"{output.stem}.{number}{output.suffix}") for number in count(2))
-    yield from (name for name in further if name in ours or not name.exists())
+    yield from (name for name in further if name in ours or not any(file.exists() for file in files(name)))
 
 
 def _require_free(paths: Sequence[Path], source: Path, *, overwrite: bool, ours: bool) -> None:
@@ -187,6 +199,14 @@ def _in_folder(output: Path) -> Path:
 def _is_record(path: Path) -> bool:
     """Whether recon wrote this YAML file."""
     return bool(_provenance(path))
+
+
+def _wrote_pictures(output: Path) -> bool:
+    """Whether recon wrote this output with pictures."""
+    if not _is_record(record_of(output)):
+        return False
+    settings = read_yaml(record_of(output)).get("poses")
+    return isinstance(settings, dict) and bool(settings.get("pictures"))
 
 
 def _is_self_report(path: Path) -> bool:

@@ -50,9 +50,9 @@ def pointcloud(
     """
     sections = {"sampling": sampling, "depth": depth, "shots": shots, "camera": camera, "anchor": anchor}
     sections |= {"clean": clean, "fuse": fuse, "store": store}
-    settings = merged(PointcloudSettings, general.config, sections)
-    output = claimed_file(output or Path(f"{video.stem}.ply"), ".ply", video, overwrite=general.overwrite)
     with terminal(general) as screen:
+        settings = merged(PointcloudSettings, general.config, sections)
+        output = claimed_file(output or Path(f"{video.stem}.ply"), ".ply", video, overwrite=general.overwrite)
         from recon.pipelines import reconstruction
         from recon.pipelines.report import rows, run_report, write_report
 
