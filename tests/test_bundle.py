@@ -14,17 +14,20 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 from strategies import rigid_transforms, seeds
 
-from recon import bundle
 from recon.bundle import (
     Bundle,
     Noise,
     Observations,
+    adjust,
     adjusted,
     centre_sigma,
+    exactness,
     focal_sigma,
+    kernels,
     noise_of,
     residual_pixels,
 )
+from recon.bundle.given import in_cameras
 from recon.geometry import inverse, project
 from recon.types import Intrinsics
 
@@ -63,7 +66,7 @@ def seen(
 ) -> Observations:
     """What the cameras of a bundle see: pixels and depth with errors; those of whole maps are in its factors."""
     random = np.random.default_rng(seed)
-    place = bundle._in_cameras(
+    place = in_cameras(
         truth.camera_from_world,
         truth.landmarks,
         Observations(camera, landmark, np.zeros((len(camera), 2)), np.ones(len(camera))),
@@ -79,7 +82,7 @@ def shaken(truth: Bundle, pixels: float = 3.0, *, seed: int = 2) -> Bundle:
     twist = random.normal(0, pixels / LENS.fx, (len(truth.depth_factor), 6)) * [3, 3, 3, 1, 1, 1]
     twist[0] = 0
     landmarks = truth.landmarks * random.lognormal(0, 0.05, (len(truth.landmarks), 1))
-    return Bundle(bundle._exponential(twist) @ truth.camera_from_world, np.ones(len(twist)), landmarks)
+    return Bundle(adjust.exponential(twist) @ truth.camera_from_world, np.ones(len(twist)), landmarks)
 
 
 def noisy(seed: int = 0, **of_scene: int) -> tuple[Bundle, Observations]:
@@ -122,8 +125,8 @@ def close(a: Bundle, b: Bundle, atol: float) -> None:
 @pytest.fixture
 def to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps until rounding, so that answers can be compared sharply."""
-    monkeypatch.setattr(bundle, "_SETTLED", 1e-13)
-    monkeypatch.setattr(bundle, "_STEPS", 500)
+    monkeypatch.setattr(adjust, "SETTLED", 1e-13)
+    monkeypatch.setattr(adjust, "STEPS", 500)
 
 
 # -------------------------------------------------------------------------------------------------------------- algebra
@@ -131,19 +134,19 @@ def to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def problem_of(
     start: Bundle, observed: Observations, held: np.ndarray | None = None, noise: Noise = UNSURE
-) -> tuple[bundle._Problem, bundle._State, Observations]:
+) -> tuple[adjust.Problem, kernels.State, Observations]:
     """The observations come back in the order of the problem."""
-    setting = bundle._Setting.of(start, observed, held)
-    return bundle._Problem(setting, LENS, noise), bundle._State.of(start), setting.seen
+    setting = adjust.Setting.of(start, observed, held)
+    return adjust.Problem(setting, LENS, noise), adjust.state_of(start), setting.seen
 
 
-def moved(state: bundle._State, step: np.ndarray) -> bundle._State:
+def moved(state: kernels.State, step: np.ndarray) -> kernels.State:
     """By 7 numbers for each camera, then 3 for each landmark, then one for the focal length."""
     count = len(state.log_factor)
     cameras, landmarks = step[: 7 * count].reshape(count, 7), step[7 * count : -1].reshape(-1, 3)
-    pose = bundle._exponential(cameras[:, :6]) @ state.camera_from_world
+    pose = adjust.exponential(cameras[:, :6]) @ state.camera_from_world
     focal = state.log_focal + UNSURE.focal * step[-1]
-    return bundle._State(pose, state.log_factor + cameras[:, 6], state.landmarks + landmarks, focal)
+    return kernels.State(pose, state.log_factor + cameras[:, 6], state.landmarks + landmarks, focal)
 
 
 def numeric_jacobian(function: Callable[[np.ndarray], np.ndarray], size: int) -> np.ndarray:
@@ -152,7 +155,7 @@ def numeric_jacobian(function: Callable[[np.ndarray], np.ndarray], size: int) ->
     return np.stack([(function(h * unit) - function(-h * unit)) / (2 * h) for unit in np.eye(size)], axis=1)
 
 
-def dense_system(problem: bundle._Problem, state: bundle._State, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def dense_system(problem: adjust.Problem, state: kernels.State, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """J' W J and -J' W r over all unknowns, by differences; what is held does not change anything."""
     at = problem.residuals(state, 2.0)
     root = np.append(np.sqrt(at.weight).ravel(), np.ones(len(state.log_factor) + 1))
@@ -175,35 +178,14 @@ def small(seed: int = 0) -> tuple[Bundle, Observations]:
     return replace(shaken(truth, 1.0), focal_factor=1.003), with_mismatches(replace(observed, depth=depth), 0.1)[0]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_jacobians_are_those_of_differences(seed: int) -> None:
-    problem, state, observed = problem_of(*small(seed))
-    at = problem.residuals(state, 2.0)
-    by_camera, by_landmark, by_focal = problem._jacobians(state, at)
-    free = ~(np.arange(4) == 0)[observed.camera]
-    for row, (camera, landmark) in enumerate(zip(observed.camera, observed.landmark, strict=True)):
-
-        def value(step: np.ndarray, row: int = row, camera: int = camera, landmark: int = landmark) -> np.ndarray:
-            everything = np.zeros(7 * 4 + 3 * 12 + 1)
-            everything[7 * camera : 7 * camera + 7] = step[:7]
-            everything[28 + 3 * landmark : 31 + 3 * landmark] = step[7:10]
-            everything[-1] = step[10]
-            return np.sqrt(at.weight[row]) * problem.residuals(moved(state, everything), 2.0).value[row]
-
-        numeric = numeric_jacobian(value, 11)
-        numeric[:, :6] *= free[row]
-        found = np.hstack([by_camera[row], by_landmark[row], by_focal[row][:, None]])
-        np.testing.assert_allclose(found, numeric, atol=1e-4, rtol=1e-6)
-
-
 @given(square=st.floats(0, 1e4), width=st.floats(0.5, 100))
 def test_the_weight_is_the_slope_of_the_loss(square: float, width: float) -> None:
     h = 1e-4 * (1 + square)
-    low, high = bundle._geman_mcclure(np.array([square - h, square + h]), width)[0]
-    weight = bundle._geman_mcclure(np.array([square]), width)[1][0]
+    low, high = (kernels._geman_mcclure(each, width)[0] for each in (square - h, square + h))
+    weight = kernels._geman_mcclure(square, width)[1]
     assert weight == pytest.approx((high - low) / (2 * h), rel=1e-2, abs=1e-9)
     assert high < width**2
-    assert bundle._geman_mcclure(np.array([1e-9]), width)[0][0] == pytest.approx(1e-9, rel=1e-6)  # least squares
+    assert kernels._geman_mcclure(1e-9, width)[0] == pytest.approx(1e-9, rel=1e-6)  # least squares
 
 
 @pytest.mark.parametrize("loss", [2.0, 20.0])
@@ -242,11 +224,11 @@ def test_what_the_losses_leave_of_normal_information() -> None:
 
     def slope(at: tuple[np.ndarray, ...], which: int) -> np.ndarray:
         x, y, d = (a.ravel() for a in at)
-        loss, weight = bundle._geman_mcclure(d**2, 2.0)
-        both = bundle._geman_mcclure(x**2 + y**2 + loss, 2.0)[1]
+        loss, weight = kernels._geman_mcclure(d**2, 2.0)
+        both = kernels._geman_mcclure(x**2 + y**2 + loss, 2.0)[1]
         return (both * x if which == 0 else both * weight * d).reshape(at[0].shape)
 
-    for which, efficiency in ((0, bundle._PIXEL_EFFICIENCY), (2, bundle._DEPTH_EFFICIENCY)):
+    for which, efficiency in ((0, exactness.PIXEL_EFFICIENCY), (2, exactness.DEPTH_EFFICIENCY)):
         low, high = (slope(tuple(g + h * (i == which) for i, g in enumerate(grids)), which) for h in (-1e-4, 1e-4))
         curvature = (density * (high - low)).sum() / 2e-4
         assert curvature**2 / (density * slope(tuple(grids), which) ** 2).sum() == pytest.approx(efficiency, abs=3e-4)
@@ -509,7 +491,7 @@ def test_standard_deviations_are_those_of_the_dense_inverse(
     held: list[int], noise: Noise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where not all cameras fit into one look-up; a focal length that is not sure makes all else less sure."""
-    monkeypatch.setattr(bundle, "_AT_ONCE", 2)
+    monkeypatch.setattr(exactness, "AT_ONCE", 2)
     truth, camera, landmark = scene(9, cameras=5, landmarks=20)
     mask = np.isin(np.arange(5), held)
     observed = seen(truth, camera, landmark)
@@ -527,9 +509,9 @@ def test_standard_deviations_are_those_of_the_dense_inverse(
     assert focal_sigma(truth, observed, LENS, noise, held=mask) == pytest.approx(of_focal, rel=1e-4)
 
 
-def exact_information(problem: bundle._Problem, state: bundle._State, held: np.ndarray) -> np.ndarray:
+def exact_information(problem: adjust.Problem, state: kernels.State, held: np.ndarray) -> np.ndarray:
     """J' W J of residuals that are 0, where the weights are what the losses leave of normal information."""
-    weights = np.tile([0.7472, 0.7472, 0.5567], len(problem._seen.camera))
+    weights = np.tile([0.7472, 0.7472, 0.5567], len(problem._measured))
 
     def weighed(step: np.ndarray) -> np.ndarray:
         there = moved(state, step)
@@ -650,7 +632,7 @@ def test_whatever_is_seen_the_cost_falls_and_all_is_finite(
     assert (sigma >= 0).all()
     assert 0 < focal_sigma(found, observed, LENS, UNSURE) < UNSURE.focal * (1 + 1e-9)
     problem, state, _ = problem_of(start, observed)
-    assert problem.residuals(bundle._State.of(found), 2.0).cost <= problem.residuals(state, 2.0).cost + 1e-9
+    assert problem.residuals(adjust.state_of(found), 2.0).cost <= problem.residuals(state, 2.0).cost + 1e-9
 
 
 def test_landmarks_of_one_camera_change_no_camera() -> None:

@@ -1,12 +1,13 @@
 """Many pictures become one cloud: a weighted mean for each voxel, in memory that grows with the scene alone."""
 
 from collections.abc import Callable, Iterable
-from functools import cache, partial
-from typing import Any, NamedTuple, no_type_check
+from functools import cache
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8, UInt32
 
+from recon.compiled import compiled
 from recon.errors import ReconError
 from recon.geometry import transform, unproject
 from recon.types import DepthMap, Intrinsics, PointCloud, PosedFrame
@@ -236,15 +237,10 @@ def _unpacked(keys: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, "n 3"]:
 @cache
 def _kernels() -> tuple[Callable[..., tuple[int, int]], Callable[..., None]]:
     """`_add` and `_index`, compiled; numba is imported at the first use."""
-    from numba import njit  # noqa: PLC0415 - 0.7 s that only fusion has to spend
-    from numba.extending import register_jitable  # noqa: PLC0415
+    from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only fusion has to spend
 
     register_jitable(_find)
-    compiled: Callable[..., Any] = partial(njit, nogil=True)
-    try:
-        return compiled(_add, cache=True), compiled(_index, cache=True)
-    except RuntimeError:  # nowhere to keep machine code (installation and home are read-only): compile in each process
-        return compiled(_add), compiled(_index)
+    return compiled(_add), compiled(_index)
 
 
 # The three functions below are compiled by numba, which infers their types itself.
