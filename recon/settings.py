@@ -236,7 +236,8 @@ class PoseFileSettings(Section):
     and instant-ngp's transforms.json), colmap or colmap-text (a folder with sparse/0: cameras, pictures, points and
     tracks); auto goes by the ending of the output."""
     pictures: bool = False
-    """Also write the pictures that transforms and colmap name, into images/: splats and NeRFs can begin at once."""
+    """Also write the pictures that transforms and colmap name, into images/ (NAME-images/ for NAME.json): splats and
+    NeRFs can begin at once."""
 
 
 class EvaluationSettings(Section):
@@ -308,6 +309,10 @@ class PosesSettings(Section):
     clean: CleanSettings = CleanSettings()
     poses: PoseFileSettings = PoseFileSettings()
     store: StoreSettings = StoreSettings()
+
+
+RUNS: tuple[type[Section], ...] = (PointcloudSettings, DepthRunSettings, PosesSettings, EvaluationRunSettings)
+"""Those of all commands."""
 
 
 def _reason(error: Exception) -> str:

@@ -180,7 +180,7 @@ def test_a_text_model_for_people(tmp_path: Path) -> None:
     lines = {file.name: file.read_text().splitlines()[1:] for file in (tmp_path / "m").iterdir()}
     assert lines == {
         "cameras.txt": ["1 PINHOLE 640 480 500.0 510.0 320.5 239.25"],
-        "images.txt": ["1 1.0 0.0 0.0 0.0 -0.0 -0.0 -0.0 1 a.jpg", ""],
+        "images.txt": ["1 1.0 0.0 0.0 0.0 0.0 0.0 0.0 1 a.jpg", ""],
         "points3D.txt": [],
     }
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,34 @@ def test_kitti_and_4x4_lines_go_by_order(tmp_path: Path, shape: tuple[int, int])
     assert slam_units(path) == "metres"
 
 
+@pytest.mark.parametrize("name", ["p.times.txt", "times.txt"])
+def test_kitti_may_have_its_times_beside_it(tmp_path: Path, name: str) -> None:
+    """A video goes by these. Pictures go by order where they are as many: their clock is only --picture-rate."""
+    path = written(tmp_path / "p.kitti", rows_of(walk(3)[:, :3]))
+    written(tmp_path / name, "0.000000e+00\n1.036224e-01\n2.072963e-01\n")
+    assert read(path).times.tolist() == read(path, rate=5.0).times.tolist() == [0, 0.1036224, 0.2072963]
+    assert read(path, times={"a": 1.0, "b": 2.0, "c": 3.0}).times.tolist() == [1, 2, 3]
+    assert read(path, times={"a": 1.0, "b": 2.0}).times.tolist() == [0, 0.1036224, 0.2072963]
+    for wrong in ("0\n1\n", "0 0\n1 0\n2 0\n"):
+        written(tmp_path / name, wrong)
+        with pytest.raises(TrajectoryError, match=f"{name}: . lines .* beside the 3 poses of p.kitti"):
+            read(path)
+
+
+def test_times_in_transforms_json_go_unless_the_pictures_are_there(tmp_path: Path) -> None:
+    frames = [{"file_path": f"images/{n}.png", "transform_matrix": np.eye(4).tolist()} for n in (1, 2)]
+    timed = [frame | {"seconds": seconds} for frame, seconds in zip(frames, (0.5, 0.75), strict=True)]
+    path = written(tmp_path / "t.json", json.dumps({"frames": timed}))
+    assert read(path).times.tolist() == read(path, times={"other": 9.0}).times.tolist() == [0.5, 0.75]
+    assert read(path, times={"1": 7.0, "2": 8.0}).times.tolist() == [7, 8]
+    written(path, json.dumps({"frames": [timed[0], frames[1]]}))
+    with pytest.raises(TrajectoryError, match="has no times; say with --trajectory-rate"):
+        read(path)
+    written(path, json.dumps({"frames": [timed[0] | {"seconds": "now"}]}))
+    with pytest.raises(TrajectoryError, match=r"not a transforms\.json"):
+        read(path)
+
+
 def test_blocks_of_four_lines_are_matrices(tmp_path: Path) -> None:
     poses = walk(2)
     path = written(tmp_path / "p.txt", "\n".join(rows_of(pose) for pose in poses))
@@ -167,8 +196,11 @@ def test_transforms_json_survives_writing_and_reading(
     trajectory = CameraTrajectory(np.arange(count) / 10, walk(count, seed))
     names = [f"images/{number:06d}.png" for number in range(count)]
     write_transforms(path, trajectory, camera, names)
-    again = read(path, times={Path(name).stem: number / 10 for number, name in enumerate(names)})
+    again = read(path)
     assert np.array_equal(again.times, trajectory.times)
+    assert not re.search(r"-0\.0\b[^1-9]", path.read_text()), "no -0.0"
+    by_name = read(path, times={Path(name).stem: 2.0 * number for number, name in enumerate(names)})
+    assert by_name.times.tolist() == [2.0 * number for number in range(count)]
     np.testing.assert_allclose(again.world_from_camera, trajectory.world_from_camera, rtol=0, atol=1e-12)
     assert read_intrinsics(path) == camera
 
@@ -183,7 +215,7 @@ def test_what_nerfstudio_reads_of_transforms_json(tmp_path: Path) -> None:
     camera = {"fl_x": 500, "fl_y": 510, "cx": 320.5, "cy": 240, "w": 640, "h": 480, "camera_model": "OPENCV"}
     lens = {"k1": 0, "k2": 0, "p1": 0, "p2": 0}
     matrix = [[0, 1, 0, 1], [1, 0, 0, 2], [0, 0, -1, 3], [0, 0, 0, 1]]
-    frames = [{"file_path": "a.png", "transform_matrix": matrix}]
+    frames = [{"file_path": "a.png", "seconds": 0, "transform_matrix": matrix}]
     assert values == camera | lens | {"ply_file_path": "p.ply", "frames": frames}
 
 
@@ -193,6 +225,13 @@ def test_each_pose_of_transforms_json_needs_a_name(tmp_path: Path, names: list[s
     with pytest.raises(ValueError, match="each needs one of its own"):
         write_transforms(tmp_path / "t.json", trajectory, Intrinsics.from_fov(60.0, 64, 48), names)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("write", [write_tum, write_kitti])
+def test_nothing_is_minus_zero(tmp_path: Path, write: Callable[[Path, CameraTrajectory], None]) -> None:
+    turned = rigid(np.diag([-1.0, -1.0, 1.0]), -np.zeros(3))
+    write(tmp_path / "t", CameraTrajectory(np.zeros(1), turned[None]))
+    assert "-0.0" not in (tmp_path / "t").read_text().split()
 
 
 @pytest.mark.parametrize("write", [write_tum, write_kitti])

@@ -47,7 +47,8 @@ def evaluate(
     compare
         Reports (report.json) to put into one table, instead.
     """
-    settings = merged(EvaluationRunSettings, general.config, {"evaluation": evaluation, "depth": depth})
+    with terminal(general):
+        settings = merged(EvaluationRunSettings, general.config, {"evaluation": evaluation, "depth": depth})
     if compare and data_set is not None:
         raise OptionError("--compare puts reports side by side; give it without a data set")
     if compare:

@@ -1,5 +1,6 @@
 """How options are declared, and how a YAML file and the command line become one settings object."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,17 @@ from cyclopts import Group, Parameter
 from pydantic import ValidationError
 
 from recon.errors import OptionError
-from recon.settings import Section, read_yaml
+from recon.settings import RUNS, Section, read_yaml
+
+logger = logging.getLogger("recon")
 
 Settings = TypeVar("Settings", bound=Section)
 
 PROVENANCE = "provenance"
 """Block of a result's YAML that tells what was measured; it is not a setting."""
 
+_SECTIONS = {name for run in RUNS for name in run.model_fields}
+"""Of all commands."""
 
 GROUPS = (
     *("Sampling", "Depth", "Shots", "Camera", "Metres", "Cleaning", "Fusion", "Maps", "Poses"),
@@ -49,11 +54,16 @@ class General:
 def merged(kind: type[Settings], config: Path | None, sections: Mapping[str, Section]) -> Settings:
     """Settings of a command: defaults, below the YAML file, below what the command line gave.
 
+    The file may be of another command: what only that one has is left out, and told.
+
     Raises:
         OptionError: an unknown key or a value out of its limits, after merging.
     """
     values = read_yaml(config) if config is not None else {}
     values.pop(PROVENANCE, None)
+    if others := sorted(name for name in values.keys() - kind.model_fields.keys() if name in _SECTIONS):
+        logger.warning("%s: %s: of another command; left out", config, ", ".join(others))
+        values = {name: value for name, value in values.items() if name not in others}
     for name, section in sections.items():
         below = values.get(name) or {}
         if not isinstance(below, dict):

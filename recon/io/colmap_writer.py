@@ -153,7 +153,7 @@ def _tracks(model: Model) -> _Tracks:
 
 def _points(model: Model, tracks: _Tracks) -> Iterator[tuple[int, list[float], list[int], float, np.ndarray]]:
     """Number, position, colour, error and track of each."""
-    numbers = (array.tolist() for array in (model.point_keys, model.points, model.colors, model.errors))
+    numbers = (array.tolist() for array in (model.point_keys, model.points + 0.0, model.colors, model.errors))
     return zip(*numbers, tracks, strict=True)
 
 
@@ -161,7 +161,7 @@ def _camera_from_world(image: Image) -> tuple[float, ...]:
     """The quaternion (w, x, y, z) and the translation."""
     pose = inverse(image.world_from_camera)
     quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat(scalar_first=True)
-    return tuple(map(float, (*quaternion, *pose[:3, 3])))
+    return tuple(float(value) + 0.0 for value in (*quaternion, *pose[:3, 3]))  # no -0.0
 
 
 # --------------------------------------------------------------------------------------------------------------- binary

@@ -4,7 +4,8 @@
 format               content                                               camera axes   direction  times       lengths
 ===================  ====================================================  ============  =========  ==========  ========
 TUM                  lines of ``seconds tx ty tz qx qy qz qw``             OpenCV *      c -> w     its own     metres
-KITTI                lines of 12 numbers, 3x4 by rows                      OpenCV *      c -> w     by order    metres
+KITTI                lines of 12 numbers, 3x4 by rows; with                OpenCV *      c -> w     by order,   metres
+                     ``NAME.times.txt`` or ``times.txt`` beside it                                  or both
 4x4 matrices         lines of 16 numbers, or blocks of 4 lines of 4        OpenCV *      c -> w     by order    metres
 folder of matrices   ``NAME.pose.txt`` (7-Scenes), or ``NAME.txt``         OpenCV *      c -> w     by name     metres
 7 numbers            lines of ``tx ty tz qx qy qz qw`` (TartanAir: NED;    must be said  c -> w     by order    metres
@@ -14,8 +15,9 @@ EuRoC, TUM-VI        CSV with the header ``#timestamp [ns], p_RS_R_x [m],  OpenC
 ARKitScenes          ``.traj``: ``seconds rx ry rz tx ty tz``, axis-angle  OpenCV        w -> c     its own     metres
 Record3D             ``.r3d``, ``metadata`` or its JSON: ``poses``, ``K``  OpenGL        c -> w     both        metres
 COLMAP               ``cameras``, ``images`` as ``.txt`` or ``.bin``       OpenCV        w -> c     by name     its own
-transforms.json      nerfstudio, instant-ngp: ``frames[].file_path``,      OpenGL        c -> w     by name     its own
-                     ``frames[].transform_matrix``
+transforms.json      nerfstudio, instant-ngp: ``frames[].file_path``,      OpenGL        c -> w     by name,    its own
+                     ``frames[].transform_matrix``; of recon also                                   or both
+                     ``frames[].seconds``
 ViPE                 ``pose/NAME.npz``: ``data`` (n, 4, 4), ``inds`` (n,)  OpenCV        c -> w     by number   metres
 ===================  ====================================================  ============  =========  ==========  ========
 
@@ -28,7 +30,7 @@ Direction
 Times
     By order: row i is the i-th picture of a folder, or the time i / rate of a video. By name: the picture of that name
     in a folder, or the frame of that number in a video. By number: that picture of a folder, or frame of a video.
-    Both: by name in a folder, its own in a video.
+    Both: by name (KITTI: by order, if they are as many) in a folder, its own in a video.
 Lengths
     ``applied_transform`` and ``applied_scale`` of nerfstudio are undone (its dataparser: x_json = scale * transform *
     x_original), so that poses are in the world of the COLMAP model and of the points beside them. Nothing else in
@@ -64,6 +66,8 @@ KNOWN: Final = (
     "TUM, KITTI, 4x4 matrices, a folder of *.pose.txt, a COLMAP model, transforms.json, EuRoC CSV, ARKitScenes .traj, "
     "Record3D, ViPE npz"
 )
+TRANSFORMS_TIME: Final = "seconds"
+"""What recon calls the time of a frame in transforms.json."""
 _UNIT: Final = 0.02
 """How far the norm of a quaternion or the axes of a rotation may be from 1: files round."""
 _SECONDS: Final = 1e11
@@ -125,6 +129,8 @@ class PoseFormat(NamedTuple):
     units: Units = "metres"
     device_clock: bool = False
     """Whether times count from when the device was switched on, and not from the start of the video."""
+    times_beside: bool = False
+    """Whether times, if there are any, stand in a file of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +273,27 @@ def _seven(file: _File) -> Rows:
 def _matrix_lines(file: _File) -> Rows:
     where, table = _number_rows(file)
     return Rows(_rigids(table.reshape(len(table), -1, 4), where))
+
+
+def _kitti(file: _File) -> Rows:
+    matrices = _matrix_lines(file).matrices
+    return Rows(matrices, times=_times_beside(file.path, len(matrices)))
+
+
+def _times_beside(path: Path, count: int) -> Float64[np.ndarray, " n"] | None:
+    """Seconds, a line for each pose: as recon writes them, or of a sequence of KITTI odometry."""
+    own, of_folder = path.with_name(f"{path.stem}.times.txt"), path.with_name("times.txt")
+    beside = next((each for each in (own, of_folder) if each.is_file() and each != path), None)
+    if beside is None:
+        return None
+    _, table = _number_rows(_File(beside, _text(beside)))
+    if table.shape != (count, 1):
+        raise TrajectoryError(
+            f"{beside}: {len(table)} lines of {table.shape[1]} numbers; beside the {count} poses of {path.name} it "
+            "must hold the seconds of each"
+        )
+    logger.info("%s: times from %s", path, beside.name)
+    return table[:, 0]
 
 
 def _matrix_blocks(file: _File) -> Rows:
@@ -468,6 +495,8 @@ def _transforms(file: _File) -> Rows:
         frames = values["frames"]
         names = tuple(str(frame["file_path"]) for frame in frames)
         matrices = np.array([frame["transform_matrix"] for frame in frames], np.float64)
+        timed = bool(frames) and all(TRANSFORMS_TIME in frame for frame in frames)
+        times = np.array([float(frame[TRANSFORMS_TIME]) for frame in frames]) if timed else None
     except (ValueError, TypeError, KeyError) as error:
         raise TrajectoryError(f"{path}: not a transforms.json ({type(error).__name__}: {error})") from error
     if foreign := [key for key in ("from_mitsuba", "from_na") if values.get(key)]:
@@ -475,7 +504,7 @@ def _transforms(file: _File) -> Rows:
     if matrices.ndim != 3 or matrices.shape[1:] not in {(4, 4), (3, 4)}:
         raise TrajectoryError(f"{path}: transform_matrix must be 4x4 in every one of its frames ({len(frames)})")
     poses = _rigids(matrices, [f"{path}: {name}" for name in names])
-    return Rows(_in_original_world(path, poses, values), names=names)
+    return Rows(_in_original_world(path, poses, values), times=times, names=names)
 
 
 def _in_original_world(path: Path, poses: _Matrices, values: Mapping[str, object]) -> _Matrices:
@@ -565,7 +594,7 @@ _FORMATS: Final = (
     ),
     PoseFormat("lines of 7 numbers", None, _has(7), _seven, fixed=False),
     PoseFormat("TUM", "opencv", _has(8), _tum, fixed=False),
-    PoseFormat("KITTI", "opencv", _has(12), _matrix_lines, fixed=False),
+    PoseFormat("KITTI", "opencv", _has(12), _kitti, fixed=False, times_beside=True),
     PoseFormat("4x4 matrices", "opencv", _has(16), _matrix_lines, fixed=False),
     PoseFormat("4x4 matrices", "opencv", _has(4), _matrix_blocks, fixed=False),
 )

@@ -21,7 +21,7 @@ from recon.files import whole_file
 from recon.geometry import rigid
 from recon.io.colmap import find_model
 from recon.io.naming import key_of, times_of_names, times_of_numbers, times_of_rows
-from recon.io.pose_files import Axes, Poses, in_opencv, read_poses
+from recon.io.pose_files import TRANSFORMS_TIME, Axes, Poses, in_opencv, read_poses
 from recon.types import CameraTrajectory, Intrinsics, RigidTransform, Units
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def read_trajectory(
     poses = read_poses(path)
     matrices = poses.world_from_camera(axes)
     stamps = _stamps(times_by_name)
-    if stamps and poses.rows.times is not None and poses.rows.names is None:
+    if stamps and poses.rows.times is not None and poses.rows.names is None and not poses.format.times_beside:
         at_pictures = _at_pictures(_sorted(path, poses.rows.times, matrices), stamps, path)
         if at_pictures is not None:
             return at_pictures
@@ -212,7 +212,8 @@ def write_transforms(
 ) -> None:
     """Write a transforms.json as nerfstudio and instant-ngp read it; the file appears whole or not at all.
 
-    The camera gets OpenGL's axes, the world stays as it is. Principal points count from the corner in both.
+    The camera gets OpenGL's axes, the world stays as it is. Principal points count from the corner in both. Each frame
+    has its ``seconds``, which nobody else looks at (``time`` would go from 0 to 1, as in D-NeRF).
 
     Args:
         path: the file.
@@ -226,12 +227,13 @@ def write_transforms(
     """
     if len(names) != len(trajectory.times) or len(set(names)) != len(names):
         raise ValueError(f"{len(names)} names for {len(trajectory.times)} poses; each needs one of its own")
-    matrices = in_opencv(trajectory.world_from_camera, "opengl")  # half a turn is its own inverse
+    matrices = in_opencv(trajectory.world_from_camera, "opengl") + 0.0  # half a turn is its own inverse; no -0.0
     camera = {"camera_model": "OPENCV", "fl_x": intrinsics.fx, "fl_y": intrinsics.fy, "cx": intrinsics.cx}
     camera |= {"cy": intrinsics.cy, "w": intrinsics.width, "h": intrinsics.height}
     camera |= {"k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0}
     frames = [
-        {"file_path": name, "transform_matrix": matrix.tolist()} for name, matrix in zip(names, matrices, strict=True)
+        {"file_path": name, TRANSFORMS_TIME: time, "transform_matrix": matrix}
+        for name, time, matrix in zip(names, trajectory.times.tolist(), matrices.tolist(), strict=True)
     ]
     cloud = {} if points is None else {"ply_file_path": points}
     with whole_file(path) as partial:
@@ -239,7 +241,7 @@ def write_transforms(
 
 
 def _digits(row: Float64[np.ndarray, " k"]) -> str:
-    return " ".join(repr(float(value)) for value in row)
+    return " ".join(repr(float(value)) for value in row + 0.0)  # no -0.0
 
 
 # ---------------------------------------------------------------------------------------------------------------- times
@@ -250,7 +252,7 @@ def _times(
 ) -> tuple[Float64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """Times, and the rows of ``poses`` that they belong to."""
     rows, path = poses.rows, poses.path
-    if rows.times is not None and (rows.names is None or not times_by_name):
+    if rows.times is not None and not _by_pictures(poses, times_by_name):
         return _on_video_clock(rows.times, poses), np.arange(len(rows.times))
     if rows.names is not None:
         found = times_of_names(rows.names, times_by_name, rate, path)
@@ -259,6 +261,18 @@ def _times(
     else:
         found = dict(enumerate(times_of_rows(len(rows.matrices), times_by_name, rate, path)))
     return np.array(list(found.values()), np.float64), np.array(list(found), np.int64)
+
+
+def _by_pictures(poses: Poses, times_by_name: Mapping[str, float]) -> bool:
+    """Whether the pictures of a folder say when poses are, though these have times: a folder's clock is made up.
+
+    By their names, where it has any of these; poses whose times stand in a file beside them by order, where they are as
+    many.
+    """
+    rows = poses.rows
+    if rows.names is not None:
+        return any(key_of(name) in times_by_name for name in rows.names)
+    return poses.format.times_beside and len(rows.matrices) == len(times_by_name)
 
 
 def _on_video_clock(times: Float64[np.ndarray, " n"], poses: Poses) -> Float64[np.ndarray, " n"]:
