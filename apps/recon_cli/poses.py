@@ -58,14 +58,14 @@ def poses(
     with terminal(general) as screen:
         settings = merged(PosesSettings, general.config, sections)
         layout = layout_of(settings.poses.format, output, pictures=settings.poses.pictures)
-        settings = settings.model_copy(update={"poses": settings.poses.model_copy(update={"format": layout.kind})})
+        known = settings.model_copy(update={"poses": settings.poses.model_copy(update={"format": layout.kind})})
         output = output or Path(layout.default.format(video.stem))
         claimed_poses(output, layout, video, pictures=settings.poses.pictures, overwrite=general.overwrite)
         from recon.pipelines import pose_run
         from recon.pipelines.pose_files import told_names
         from recon.pipelines.report import rows, run_report, write_report
 
-        with pose_run(video, output, settings, screen) as run:
+        with pose_run(video, output, known, screen) as run:
             run.require_placed()
             written = _write(run, output, layout, pictures=settings.poses.pictures)
             told = [(name, found.sentence) for name, found in written.items()]

@@ -292,7 +292,7 @@ def _times_beside(path: Path, count: int) -> Float64[np.ndarray, " n"] | None:
             f"{beside}: {len(table)} lines of {table.shape[1]} numbers; beside the {count} poses of {path.name} it "
             "must hold the seconds of each"
         )
-    logger.info("%s: times from %s", path, beside.name)
+    logger.debug("%s: times from %s", path, beside.name)
     return table[:, 0]
 
 

@@ -1,11 +1,13 @@
 """Masks that somebody painted: what moves, or is not to be seen, takes part neither in poses nor in a cloud.
 
 COLMAP's convention: black is left out. A mask belongs to its picture by name, by time (a video of masks), or by order.
+Masks are black and white; encoders and soft brushes may leave greys, but no colours.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -19,12 +21,22 @@ from recon.io.video import open_source
 from recon.settings import SamplingSettings
 from recon.types import DepthEstimate, Picture, ShotFrame
 
+logger = logging.getLogger(__name__)
+
 Kept = Bool[np.ndarray, "h w"]
 """True where a picture counts."""
 Pairs = Iterable[tuple[ShotFrame, DepthEstimate]]
 
 _WHITE = 128
 """8 bit; encoders of video leave neither black nor white as they were."""
+_COLOURED = 64
+"""Difference of two channels of 8 bit that no encoder makes of a grey."""
+_GREYS = (64, 192)
+"""Neither black nor white, 8 bit."""
+_MOST_COLOURED, _MOST_GREY = 0.01, 0.25
+"""Parts of a picture that may be neither, where it is a mask: stray pixels, and the borders of a soft brush."""
+_LOOKS = (0.0, 0.25, 0.5)
+"""Where masks are looked at before any work, as a part of all."""
 _OTHER_SHAPE = 0.02
 _ROUNDING = 1e-3
 """Seconds by which times in a container may be off."""
@@ -37,6 +49,8 @@ class Masks:
     source: Source
     invert: bool
     """White is left out instead."""
+    _told: list[int] = field(default_factory=list)
+    """Numbers of masks that leave nothing, once somebody was told of them."""
 
     def match(self, of: Source, times: Sequence[float], every_time: Callable[[], Sequence[float]]) -> list[int]:
         """The number of the mask of each frame.
@@ -47,8 +61,18 @@ class Masks:
             every_time: gives the times of all its frames; asked where the masks are not as many as those.
 
         Raises:
-            FormatError: a frame has no mask, or there are as many masks as frames by no reading.
+            FormatError: a frame has no mask, there are as many masks as frames by no reading, or all of them leave
+                nothing of their frames.
         """
+        numbers = self._numbers(of, times, every_time)
+        if not any(kept.any() for kept in map(self._kept, self._pictures(numbers))):
+            raise FormatError(
+                f"{self.name(numbers[0])}: {self._blank}, and so are all masks: nothing is left of any frame; "
+                f"{'black' if self.invert else 'white'} is kept (255 of 255, not 1)"
+            )
+        return numbers
+
+    def _numbers(self, of: Source, times: Sequence[float], every_time: Callable[[], Sequence[float]]) -> list[int]:
         if not isinstance(self.source, PictureSource):
             return self._by_time(times)
         named = {name: number for number, name in enumerate(self.source.times_by_name)}
@@ -57,8 +81,26 @@ class Masks:
         return self._by_order(len(named), times, every_time)
 
     def kept(self, numbers: Sequence[int]) -> Iterator[Kept]:
-        """The masks with these numbers, which do not fall."""
-        return (self._kept(picture) for picture in self._pictures(numbers))
+        """The masks with these numbers, which do not fall. Those that leave nothing of a frame are told, once."""
+        nothing = []
+        for number, picture in zip(numbers, self._pictures(numbers), strict=True):
+            kept = self._kept(picture)
+            if not kept.any():
+                nothing.append(number)
+            yield kept
+        if nothing and not self._told:
+            self._told.extend(nothing)
+            more = f", and {len(nothing) - 1} more" if len(nothing) > 1 else ""
+            logger.warning("%s: %s%s: nothing is left of that frame", self.name(nothing[0]), self._blank, more)
+
+    def name(self, number: int) -> str:
+        """What a mask is called, for a person."""
+        source = self.source
+        return str(source.files[number]) if isinstance(source, PictureSource) else f"{source.info.path}: mask {number}"
+
+    @property
+    def _blank(self) -> str:
+        return "white all over" if self.invert else "black all over"
 
     def _kept(self, picture: Picture) -> Kept:
         kept: Kept = (picture.max(axis=2) >= _WHITE) != self.invert
@@ -112,7 +154,7 @@ def open_masks(path: Path, of: Source, *, invert: bool) -> Masks:
 
     Raises:
         VideoError: there are none, or they cannot be read.
-        FormatError: they have another shape than the pictures.
+        FormatError: they have another shape than the pictures, or are not black and white.
     """
     source = open_source(path, SamplingSettings())
     mine, theirs = source.info, of.info
@@ -121,7 +163,31 @@ def open_masks(path: Path, of: Source, *, invert: bool) -> Masks:
             f"{path}: masks of {mine.width} x {mine.height} for pictures of {theirs.width} x {theirs.height}: they "
             "must have the same shape"
         )
+    for name, picture in _some(source):
+        _require_black_and_white(picture, name)
     return Masks(source, invert)
+
+
+def _some(source: Source) -> Iterator[tuple[str, Picture]]:
+    """A few masks, and what they are called: at the start, and up to half-way, which every video has."""
+    if isinstance(source, PictureSource):
+        for number in sorted({int(part * (len(source.files) - 1)) for part in _LOOKS}):
+            yield str(source.files[number]), read_picture(source.files[number])
+        return
+    last = ((source.info.frame_count or 1) - 1) / (source.info.rate or 1.0)
+    for time in sorted({part * last for part in _LOOKS}):
+        yield f"{source.info.path} ({time:.2f} s)", source.picture(time)
+
+
+def _require_black_and_white(picture: Picture, name: str) -> None:
+    low, high = picture.min(axis=2), picture.max(axis=2)
+    coloured = high - low > _COLOURED
+    grey = (high >= _GREYS[0]) & (high < _GREYS[1])
+    if coloured.mean() > _MOST_COLOURED or grey.mean() > _MOST_GREY:
+        raise FormatError(
+            f"{name}: is no mask: {(coloured | grey).mean():.0%} of it is neither black nor white; paint what is to be "
+            "left out black, and all else white"
+        )
 
 
 def masked(pairs: Pairs, masks: Iterable[Kept]) -> Iterator[tuple[ShotFrame, DepthEstimate]]:

@@ -56,9 +56,9 @@ def straightened(source: Source, settings: SettingsOfLenses) -> Source:
     info = source.info
     size = info.height, info.width
     lenses = read_lenses(path, size, times_by_name=source.times_by_name, rate=settings.camera.trajectory_rate)
-    lenses = lenses.changed(lambda lens: _fitted(lens, str(path), info.width, info.height))
-    if len(lenses.lenses) == 1 and lenses.lenses[0].straight:
+    if len(lenses.lenses) == 1 and lenses.lenses[0].scaled(info.width, info.height).straight:
         return source
+    lenses = lenses.changed(lambda lens: _fitted(lens, str(path), info.width, info.height))
     straight = undistorted(source, lenses, f"{path}, distortion taken out")
     logger.info("%s: %s", path, straight.sentence)
     return straight
