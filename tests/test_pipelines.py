@@ -207,58 +207,75 @@ def test_a_static_camera_and_one_picture(network: type[Counting], tmp_path: Path
 KILLED = """
 import sys; sys.path[:0] = [{tests!r}, {samples!r}]
 import time
+from pathlib import Path
 import recon.models.choose as choose
-from test_pipelines import Counting, ROOM
 from recon.io.depth import DepthFolder
 from recon.io.video import open_source
 from recon.settings import SamplingSettings
-from recon.types import CameraTrajectory
 from recon_cli.cli import main
+from scenes import TrueDisparityNetwork
 
-class Slow(Counting):
+class Slow(TrueDisparityNetwork):
+    decodes = 0
+
     def decode(self, features, size):
-        time.sleep({delay})
+        time.sleep({delay} if self.decodes else 0.0)
+        self.decodes += 1
         return super().decode(features, size)
 
-depth = DepthFolder(ROOM / "depth", scale=1000.0)
-views = [(f.rgb, depth[f.index]) for f in open_source(ROOM / "room.mp4", SamplingSettings()).frames()]
+room = Path({room!r})
+depth = DepthFolder(room / "depth", scale=1000.0)
+views = [(f.rgb, depth[f.index]) for f in open_source(room / "room.mp4", SamplingSettings()).frames()]
 choose.choose_network = lambda *a, **k: Slow(views)
 choose.choose_metric = lambda *a, **k: None
-sys.argv = ["recon", "pointcloud", str(ROOM / "room.mp4"), "-o", {output!r}, "--fov", "60"]
+sys.argv = ["recon", "pointcloud", str(room / "room.mp4"), "-o", {output!r}, "--fov", "60", "--voxel", "0.03"]
 main()
 """
 
 
 def _started(output: Path, delay: float) -> subprocess.Popen[str]:
-    tests = str(Path(__file__).parent)
-    program = KILLED.format(tests=tests, samples=str(ROOT / "samples"), delay=delay, output=str(output))
+    """The first window comes at once, each of the others after a while."""
+    places = {"tests": str(Path(__file__).parent), "samples": str(ROOT / "samples"), "room": str(ROOM)}
+    program = KILLED.format(**places, delay=delay, output=str(output))
     return subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+
+
+def _finished(output: Path) -> None:
+    process = _started(output, delay=0.0)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
 
 
 def _content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "lock"}
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cloud of a run that nobody stopped, in a process of its own."""
+    output = tmp_path_factory.mktemp("whole") / "stopped.ply"
+    _finished(output)
+    return output
+
+
 @pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not(tmp_path: Path, sent: signal.Signals, exit_code: int) -> None:
-    stopped, whole = tmp_path / "stopped.ply", tmp_path / "whole" / "stopped.ply"
-    process = _started(stopped, delay=2.0)
+def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not(
+    tmp_path: Path, whole: Path, sent: signal.Signals, exit_code: int
+) -> None:
+    stopped = tmp_path / "stopped.ply"
+    process = _started(stopped, delay=5.0)
     store = stopped.with_name("stopped.ply.recon")
-    for _ in range(600):
+    for _ in range(3000):
         if list(store.glob("segment-*.json")):
             break
-        time.sleep(0.1)
+        time.sleep(0.02)
     process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == exit_code, errors
     assert sent == signal.SIGKILL or "the same command goes on from there" in errors
     assert not StoredDepth.read(store).complete
     assert not stopped.exists()
-    for output in (stopped, whole):
-        output.parent.mkdir(exist_ok=True)
-        process = _started(output, delay=0.0)
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors
+    _finished(stopped)
     assert _content(store) == _content(whole.with_name("stopped.ply.recon"))
     assert stopped.read_bytes() == whole.read_bytes()
     assert not list(tmp_path.glob("*.partial"))
