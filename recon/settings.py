@@ -93,7 +93,7 @@ class CameraSettings(Section):
     """Horizontal field of view, degrees."""
     intrinsics: Path | None = None
     """File with the calibration: JSON or YAML with fx, fy, cx, cy, width, height (and camera_model, k1, ... where the
-    lens distorts); a 3x3 matrix as text; COLMAP, transforms.json, Kalibr."""
+    lens distorts); a 3x3 matrix as text; YAML of OpenCV, ROS or Kalibr; COLMAP, transforms.json."""
     trajectory: Path | None = None
     """Camera poses: TUM, KITTI, EuRoC, a COLMAP model, transforms.json, Record3D, ARKitScenes, ViPE, or a folder of
     *.pose.txt."""

@@ -4,6 +4,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -251,6 +252,127 @@ def test_kalibr_and_euroc_count_pixels_as_opencv_does(tmp_path: Path) -> None:
     ):
         with pytest.raises(CameraError, match=message):
             read_lens(written(tmp_path / "sensor.yaml", wrong))
+
+
+RADIAL = [-0.25, 0.06, 0.001, -0.002]
+K = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
+
+
+def opencv_file(path: Path, **values: object) -> Path:
+    """As OpenCV's own program for calibration writes it."""
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+    for name, value in values.items():
+        storage.write(name, value)
+    storage.release()
+    return path
+
+
+@pytest.mark.parametrize("ending", ["yml", "json"])
+@pytest.mark.parametrize(
+    ("coefficients", "kind"),
+    [
+        (RADIAL, "OPENCV"),
+        ([*RADIAL, 0.0], "OPENCV"),
+        ([*RADIAL, 0.02], "FULL_OPENCV"),
+        ([*RADIAL, 0.02, 0.3, 0.01, 0.005], "FULL_OPENCV"),
+        ([*RADIAL, 0, 0.3, 0, 0, *[0.0] * 6], "FULL_OPENCV"),
+    ],
+)
+def test_opencvs_files_are_read_as_opencv_means_them(
+    tmp_path: Path, coefficients: list[float], kind: str, ending: str
+) -> None:
+    """Its points are ours, but that the centre of the first pixel is (0, 0)."""
+    matrices = {"camera_matrix": K, "distortion_coefficients": np.array(coefficients)[:, None]}
+    path = opencv_file(
+        tmp_path / f"k.{ending}", calibration_time="today", image_width=640, image_height=480, **matrices
+    )
+    lens = read_lens(path)
+    assert (lens.kind, lens.intrinsics) == (kind, HALF_A_PIXEL_ON)
+    plane = np.random.default_rng(0).uniform(-0.4, 0.4, (20, 2))
+    theirs, _ = cv2.projectPoints(np.c_[plane, np.ones(20)], np.zeros(3), np.zeros(3), K, np.array(coefficients))
+    np.testing.assert_allclose(lens.pixels_from_plane(plane), theirs[:, 0] + 0.5, atol=1e-9)
+
+
+def test_opencvs_fisheyes_say_so(tmp_path: Path) -> None:
+    matrices = {"Camera_Matrix": K, "Distortion_Coefficients": np.array([[-0.02, 0.01, 0.003, -0.001]])}
+    path = opencv_file(tmp_path / "k.yaml", fisheye_model=1, **matrices)
+    with pytest.raises(CameraError, match="does not say for which size"):
+        read_lens(path)
+    lens = read_lens(path, SIZE)
+    plane = np.random.default_rng(0).uniform(-0.8, 0.8, (20, 2))
+    points = np.c_[plane, np.ones(20)][:, None]
+    theirs, _ = cv2.fisheye.projectPoints(points, np.zeros(3), np.zeros(3), K, matrices["Distortion_Coefficients"])
+    np.testing.assert_allclose(lens.pixels_from_plane(plane), theirs[:, 0] + 0.5, atol=1e-9)
+
+
+CAMERA_INFO = """image_width: 640
+image_height: 480
+camera_name: narrow_stereo
+camera_matrix:
+  rows: 3
+  cols: 3
+  data: [500, 0, 319.5, 0, 510, 239.5, 0, 0, 1]
+distortion_model: plumb_bob
+distortion_coefficients:
+  rows: 1
+  cols: 5
+  data: [-0.25, 0.06, 0.001, -0.002, 0]
+rectification_matrix:
+  rows: 3
+  cols: 3
+  data: [1, 0, 0, 0, 1, 0, 0, 0, 1]
+projection_matrix:
+  rows: 3
+  cols: 4
+  data: [400, 0, 300, 0, 0, 400, 200, 0, 0, 0, 1, 0]
+"""
+MESSAGE = """header:
+  frame_id: camera
+height: 480
+width: 640
+distortion_model: "{model}"
+{D}: {values}
+{K}: [500.0, 0.0, 319.5, 0.0, 510.0, 239.5, 0.0, 0.0, 1.0]
+---
+"""
+
+
+def test_ros_says_which_lens(tmp_path: Path) -> None:
+    """A file of camera_calibration, and a message that was printed: of ROS 1 and of ROS 2."""
+    assert read_lens(written(tmp_path / "ost.yaml", CAMERA_INFO)) == Lens(CAMERA, "OPENCV", tuple(RADIAL))
+    for model, values, kind in (
+        ("plumb_bob", [], "OPENCV"),
+        ("", [], "OPENCV"),
+        ("rational_polynomial", [*RADIAL, 0.02, 0.3, 0.01, 0.005], "FULL_OPENCV"),
+        ("equidistant", [-0.02, 0.01, 0.003, -0.001], "OPENCV_FISHEYE"),
+    ):
+        for names in ({"K": "K", "D": "D"}, {"K": "k", "D": "d"}):
+            lens = read_lens(written(tmp_path / "k", MESSAGE.format(model=model, values=values, **names)))
+            assert (lens.kind, lens.intrinsics) == (kind, CAMERA)
+            assert sorted(lens.coefficients) == sorted(values or [0.0] * 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("plumb_bob", "thin_prism"),
+            "lenses with distortion_model thin_prism are not supported; known are none, plumb",
+        ),
+        (("-0.002, 0]", "-0.002, 0, 0, 0, 0, 0.1]"), r"9 coefficients \(a thin prism\)"),
+        (("data: [500, 0, 319.5, 0, 510, 239.5, 0, 0, 1]", "data: [500, 319.5]"), "holds 2 numbers, not 3 x 3"),
+        (("data: [500, ", "data: [wide, "), "camera_matrix is no matrix of numbers"),
+        (("image_height: 480", ""), "image_height is missing"),
+        (
+            ("camera_name: narrow", "camera_name: !!python/object/apply:os.getcwd []\nlens: narrow"),
+            "neither JSON nor YAML",
+        ),
+    ],
+)
+def test_what_opencv_and_ros_cannot_mean_is_told(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    assert change[0] in CAMERA_INFO
+    with pytest.raises(CameraError, match=message):
+        read_lens(written(tmp_path / "k.yaml", CAMERA_INFO.replace(*change)))
 
 
 def test_a_lens_that_distorts_is_no_pinhole(tmp_path: Path) -> None:

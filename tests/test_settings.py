@@ -14,6 +14,7 @@ from recon.settings import (
     DepthRunSettings,
     DepthSettings,
     PointcloudSettings,
+    PosesSettings,
     SamplingSettings,
     Section,
     read_yaml,
@@ -85,6 +86,19 @@ def test_the_command_line_wins_over_the_file_and_both_are_checked_together(tmp_p
         merged(PointcloudSettings, path, {"sampling": SamplingSettings(end=5.0)})
     with pytest.raises(OptionError, match="--every and --fps"):
         merged(PointcloudSettings, path, {"sampling": SamplingSettings(fps=3.0)})
+
+
+def test_settings_of_another_command_are_taken_as_far_as_they_fit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those beside a cloud are good for its poses: only how it is fused is of no use there."""
+    path = tmp_path / "cloud.ply.yaml"
+    path.write_text("sampling: {every: 0.5}\nfuse: {voxel: 0.02}\nprovenance: {recon: 1}\n")
+    assert merged(PosesSettings, path, {}) == PosesSettings(sampling=SamplingSettings(every=0.5))
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: fuse: of another command; left out"]
+    path.write_text("fues: {voxel: 0.02}\n")
+    with pytest.raises(OptionError, match=r"cloud\.ply\.yaml: fues: there is no such setting"):
+        merged(PosesSettings, path, {})
 
 
 def test_findings_are_one_line_in_the_words_of_the_command_line() -> None:

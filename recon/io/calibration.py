@@ -13,6 +13,10 @@ matrix            3 lines of 3 numbers, K                                       
 KITTI             ``calib.txt``: 12 numbers a line, with or without ``P2:``      (0, 0)                  the caller's
 Kalibr, EuRoC     camchain (its ``cam0``), ``sensor.yaml``: ``intrinsics``,      (0, 0)                  in the file
                   ``resolution``, ``distortion_model``, ...
+OpenCV, ROS       YAML of ``cv2.FileStorage`` or ``camera_info``:                (0, 0)                  in the file,
+                  ``camera_matrix``, ``distortion_coefficients`` (a message:                             or the
+                  ``K``, ``D``), ``image_width``, ``image_height``,                                      caller's
+                  ``distortion_model``
 Record3D          ``.r3d``, ``metadata`` or its JSON: ``K`` by columns           (0.5, 0.5): ARKit's     in the file
 ViPE              ``intrinsics/NAME.npz``: rows fx, fy, cx, cy                   (0.5, 0.5): cx = w / 2  the caller's
 ================  =============================================================  ======================  ============
@@ -25,6 +29,7 @@ says by the names of pictures whose they are (``read_lenses``).
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 _KNOWN = (
     "JSON or YAML with fx, fy, cx, cy, width, height; a 3x3 matrix; COLMAP cameras; KITTI calib.txt; transforms.json; "
-    "Kalibr; Record3D; ViPE npz"
+    "Kalibr; OpenCV's and ROS' YAML; Record3D; ViPE npz"
 )
 _KITTI = ("P2", "P_rect_02", "P0", "P_rect_00", "")
 """Lines to look for, the left colour camera first; rectified cameras of KITTI share their intrinsics anyway."""
@@ -76,6 +81,29 @@ _KALIBR = {
     ("eucm", "none"): "EUCM",
 }
 """Kalibr's camera_model and distortion_model (https://github.com/ethz-asl/kalibr/wiki/supported-models)."""
+_BROWN = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+"""OpenCV's order; it goes on with the four of a thin prism, and two of a tilted sensor."""
+_OF_OPENCV = {
+    "": _BROWN,
+    "none": _BROWN,
+    "plumb_bob": _BROWN,
+    "rational_polynomial": _BROWN,
+    "equidistant": _NAMED["OPENCV_FISHEYE"],
+    "fisheye": _NAMED["OPENCV_FISHEYE"],
+}
+"""``distortion_model`` of ROS (sensor_msgs/distortion_models.h); OpenCV writes none, but maybe ``fisheye_model: 1``."""
+_RENAMED = {
+    "k": "camera_matrix",
+    "cameramatrix": "camera_matrix",
+    "d": "distortion_coefficients",
+    "dist_coeffs": "distortion_coefficients",
+    "distcoeffs": "distortion_coefficients",
+    "width": "image_width",
+    "height": "image_height",
+}
+"""Names, in small letters, of a message of ROS (``K``, and ``k`` in ROS 2) and of OpenCV's examples."""
+_FOREIGN_YAML = re.compile(r"\A%YAML:.*$|!!opencv-[a-z-]+", re.MULTILINE)
+"""What OpenCV writes that is not YAML 1.1: a directive with a colon, and tags of its own."""
 _TRANSFORMS = "transforms.json"
 _Size = tuple[int, int]
 
@@ -116,7 +144,7 @@ def read_lens(path: Path, size: tuple[int, int] | None = None) -> Lens:
     matrix = _matrix(text)
     if matrix is not None:
         return Lens(_from_matrix(path, matrix, size))
-    return _from_mapping(path, _mapping(path, text))
+    return _from_mapping(path, _mapping(path, text), size)
 
 
 def read_lenses(
@@ -284,7 +312,11 @@ def _from_matrix(path: Path, matrix: Float64[np.ndarray, "3 3"], size: _Size | N
 
 def _mapping(path: Path, text: str) -> Mapping[str, object]:
     try:
-        values = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+        # a message of ROS ends with the line that begins the next one
+        documents = (
+            [json.loads(text)] if text.lstrip().startswith("{") else yaml.safe_load_all(_FOREIGN_YAML.sub("", text))
+        )
+        values = next(iter(documents), None)
     except (ValueError, yaml.YAMLError) as error:
         raise CameraError(f"{path}: neither JSON nor YAML nor a matrix; known are: {_KNOWN}") from error
     if not isinstance(values, dict):
@@ -292,12 +324,15 @@ def _mapping(path: Path, text: str) -> Mapping[str, object]:
     return values
 
 
-def _from_mapping(path: Path, values: Mapping[str, object]) -> Lens:
+def _from_mapping(path: Path, values: Mapping[str, object], size: _Size | None) -> Lens:
     if "fl_x" in values or "camera_angle_x" in values or "frames" in values:
         return _from_transforms(path, values)
     kalibr = values.get("cam0", values)
     if isinstance(kalibr, dict) and "resolution" in kalibr:
         return _from_kalibr(path, kalibr)
+    opencv = {_RENAMED.get(str(key).lower(), str(key).lower()): value for key, value in values.items()}
+    if "camera_matrix" in opencv:
+        return _from_opencv(path, opencv, size)
     known = {"fx", "fy", "cx", "cy", "width", "height", "pixel_centre", "camera_model", *_COEFFICIENTS}
     if unknown := set(values) - known:
         raise CameraError(f"{path}: unknown keys {', '.join(sorted(map(str, unknown)))}; known are: {_KNOWN}")
@@ -352,6 +387,36 @@ def _from_kalibr(path: Path, values: Mapping[str, object]) -> Lens:
         return Lens(camera, kind, tuple(coefficients))
     except ValueError as error:
         raise CameraError(f"{path}: {error}") from error
+
+
+def _from_opencv(path: Path, values: Mapping[str, object], size: _Size | None) -> Lens:
+    """Calibrations of OpenCV and ROS, under the names of the latter; its sample program has a switch for fisheyes."""
+    said = str(values.get("distortion_model") or "").lower()
+    names = _OF_OPENCV["fisheye" if not said and values.get("fisheye_model") else said] if said in _OF_OPENCV else None
+    numbers = _matrix_data(path, values, "camera_matrix")
+    coefficients = _matrix_data(path, values, "distortion_coefficients") if "distortion_coefficients" in values else []
+    if names is None or any(coefficients[len(names) :]):
+        told = f"distortion_model {said}" if names is None else f"{len(coefficients)} coefficients (a thin prism)"
+        raise CameraError(
+            f"{path}: lenses with {told} are not supported; known are {', '.join(filter(None, _OF_OPENCV))}"
+        )
+    if len(numbers) != 9:
+        raise CameraError(f"{path}: camera_matrix holds {len(numbers)} numbers, not 3 x 3")
+    if "image_width" in values:
+        size = _size(path, values, "image_height", "image_width")
+    camera = _from_matrix(path, np.array(numbers).reshape(3, 3), size)
+    kind = "OPENCV_FISHEYE" if names is not _BROWN else "FULL_OPENCV" if any(coefficients[5:]) else "OPENCV"
+    return _named_lens(path, camera, {"camera_model": kind, **dict(zip(names, coefficients, strict=False))})
+
+
+def _matrix_data(path: Path, values: Mapping[str, object], key: str) -> list[float]:
+    """A matrix of OpenCV (rows, cols, data), a list, or a list of rows."""
+    value = values[key]
+    data = value.get("data") if isinstance(value, dict) else value
+    try:
+        return [float(number) for number in np.array(data, np.float64).ravel()]
+    except (TypeError, ValueError) as error:
+        raise CameraError(f"{path}: {key} is no matrix of numbers") from error
 
 
 def _of_frames(path: Path, values: Mapping[str, object]) -> dict[str, object]:
