@@ -183,6 +183,13 @@ def test_three_frames_and_one_are_enough(made: Callable[..., Made], frames: int,
     assert len(read(made(f"{frames}.tum", "--end", end).output).times) == frames
 
 
+def test_colmap_is_not_said_to_have_done_what_tracking_did(made: Callable[..., Made]) -> None:
+    """Three pictures are no structure from motion."""
+    told = made("colmap.tum", "--poses", "colmap", "--end", "0.1").told
+    assert "too few for structure from motion: poses are tracked instead" in told
+    assert "estimated by COLMAP (tracked where it finds no way)" in told
+
+
 def test_a_trajectory_of_another_time_says_which_times_it_has(
     clip: Callable[[Views], list[str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

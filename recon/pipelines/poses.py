@@ -209,7 +209,8 @@ def find_poses(source: Source, settings: CameraSettings) -> Poses:
         from recon.stages.pose.colmap import installed  # noqa: PLC0415 - an optional package
 
         installed()  # before hours of work, not after
-        return Poses(mapped, "estimated by COLMAP, in the units of the depth", None, "z", needs_depth=True)
+        origin = "estimated by COLMAP (tracked where it finds no way), in the units of the depth"
+        return Poses(mapped, origin, None, "z", needs_depth=True)
     return Poses(tracked, "estimated from the pictures and their depth", None, "z", needs_depth=True)
 
 
