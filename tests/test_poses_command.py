@@ -178,14 +178,14 @@ def test_a_cut_begins_another_world_in_a_file_of_its_own(clip: Callable[[Views],
     assert sorted(path.name for path in tmp_path.glob("*.tum")) == ["a.2.tum", "a.3.tum", "a.tum"]
 
 
-@pytest.mark.parametrize(("frames", "end"), [(3, "0.1"), (1, "0.01")])
-def test_three_frames_and_one_are_enough(made: Callable[..., Made], frames: int, end: str) -> None:
-    assert len(read(made(f"{frames}.tum", "--end", end).output).times) == frames
+def test_one_frame_is_enough(made: Callable[..., Made]) -> None:
+    assert len(read(made("1.tum", "--end", "0.01").output).times) == 1
 
 
-def test_colmap_is_not_said_to_have_done_what_tracking_did(made: Callable[..., Made]) -> None:
-    """Three pictures are no structure from motion."""
-    told = made("colmap.tum", "--poses", "colmap", "--end", "0.1").told
+def test_three_frames_are_tracked_where_they_are_too_few_for_colmap(made: Callable[..., Made]) -> None:
+    """COLMAP is not said to have done it."""
+    output, told = made("3.tum", "--poses", "colmap", "--end", "0.1")
+    assert len(read(output).times) == 3
     assert "too few for structure from motion: poses are tracked instead" in told
     assert "estimated by COLMAP (tracked where it finds no way)" in told
 
@@ -224,16 +224,25 @@ def test_a_cloud_by_the_written_poses_is_the_cloud_by_their_estimation(
     np.testing.assert_allclose(own.mean(axis=0), by_file.mean(axis=0), atol=0.01)
 
 
-@pytest.mark.parametrize(("layout", "count", "end"), [("colmap", COUNT, "1"), ("colmap-text", 5, "0.15")])
-def test_a_colmap_folder_has_pictures_points_and_tracks(
-    made: Callable[..., Made], layout: str, count: int, end: str
-) -> None:
-    folder = made(f"{layout} model", "--format", layout, "--pictures", "--end", end).output
-    model = pycolmap.Reconstruction(folder / "sparse" / "0")
-    names = [f"frame_{number:06d}.jpg" for number in range(1, count + 1)]
-    assert sorted(image.name for image in model.images.values()) == names
+def test_a_colmap_folder_has_pictures_points_and_tracks(made: Callable[..., Made]) -> None:
+    folder = made("model", "--pictures").output
+    names = [f"frame_{number:06d}.jpg" for number in range(1, COUNT + 1)]
     assert sorted(path.name for path in (folder / "images").iterdir()) == names
     assert read_picture(folder / "images" / names[0]).shape == (240, 320, 3)
+    require_model(folder / "sparse" / "0", names)
+
+
+def test_a_model_names_the_pictures_that_are_there(made: Callable[..., Made]) -> None:
+    """In text, this time."""
+    folder = made("text", "--format", "colmap-text", "--end", "0.15").output
+    assert [path.name for path in folder.iterdir()] == ["sparse"]
+    require_model(folder / "sparse" / "0", [f"{number:04d}.png" for number in range(5)])
+
+
+def require_model(folder: Path, names: list[str]) -> None:
+    """Of pictures with these names: the first frames of the walk."""
+    model, count = pycolmap.Reconstruction(folder), len(names)
+    assert sorted(image.name for image in model.images.values()) == names
     assert (model.cameras[1].width, model.cameras[1].height) == (320, 240)
     assert model.num_points3D() > 50
     assert model.compute_mean_track_length() >= 2
@@ -241,7 +250,7 @@ def test_a_colmap_folder_has_pictures_points_and_tracks(
     by_header = [point.error for point in model.points3D.values()]
     model.update_point_3d_errors()
     np.testing.assert_allclose(by_header, [point.error for point in model.points3D.values()], rtol=1e-6)
-    again = read(folder / "sparse" / "0", rate=30.0)
+    again = read(folder, rate=30.0)
     np.testing.assert_allclose(again.times, np.arange(count) / 30, atol=1e-9)
     assert error(again.world_from_camera, path()[:count]) < 0.02
 
@@ -276,27 +285,21 @@ def test_what_cannot_have_been_seen_stays_out_of_a_model(tmp_path: Path) -> None
     assert max(each.error for each in left) < 1e-6
 
 
-def test_a_model_names_the_pictures_that_are_there(made: Callable[..., Made], video: list[str]) -> None:
-    model = pycolmap.Reconstruction(made("named", "--end", "0.12").output / "sparse" / "0")
-    assert sorted(image.name for image in model.images.values()) == [f"{number:04d}.png" for number in range(4)]
-    output = made("a.json").output
-    named = output.parent / json.loads(output.read_text())["frames"][3]["file_path"]
+def test_transforms_name_the_pictures_that_are_there(video: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "a.json"
+    assert run(["poses", *video, "--static", "-o", str(output)]) == 0
+    named = tmp_path / json.loads(output.read_text())["frames"][3]["file_path"]
     assert named.resolve() == (Path(video[0]) / "0003.png").resolve()
 
 
-def test_transforms_come_with_pictures_and_points(video: list[str], tmp_path: Path) -> None:
-    output = tmp_path / "nerf" / "transforms.json"
-    for options in (["--static"], []):  # what recon wrote is replaced
-        assert run(["poses", *video, *options, "--end", "0.2", "--pictures", "-o", str(output)]) == 0
+def test_transforms_come_with_pictures_and_points(made: Callable[..., Made]) -> None:
+    output = made("nerf/transforms.json", "--pictures").output
     content = json.loads(output.read_text("utf-8"))
     assert all((output.parent / frame["file_path"]).is_file() for frame in content["frames"])
     assert {Path(frame["file_path"]).parent.name for frame in content["frames"]} == {"images"}
     assert len(read_ply(output.parent / content["ply_file_path"]).points) > 50
     assert (content["w"], content["fl_x"]) == (320, pytest.approx(CAMERA.fx))
-    assert error(read(output, rate=30.0).world_from_camera, path()[:6]) < 0.02
-    (output.parent / "images" / "holiday.jpg").write_text("mine")
-    assert run(["poses", *video, "--pictures", "-o", str(output)]) == 2
-    assert (output.parent / "images" / "holiday.jpg").read_text() == "mine"
+    assert error(read(output).world_from_camera, path()) < 0.02
 
 
 def test_results_in_one_folder_share_nothing(video: list[str], tmp_path: Path) -> None:
@@ -326,9 +329,13 @@ def test_pictures_that_ffmpeg_called_as_ours_are_not_overwritten(
     assert run([*command, "--pictures"]) == 2
     assert f"{folder}: is there already, and not from {output}; --overwrite replaces it" in capfd.readouterr().err
     assert mine.read_text() == "mine"
-    for more in (["--overwrite"], []):
+    for more in (["--overwrite"], []):  # what recon wrote is replaced
         assert run([*command, "--pictures", *more]) == 0
     assert read_picture(mine).shape == (240, 320, 3)
+    holiday = mine.with_name("holiday.jpg")
+    holiday.write_text("mine")
+    assert run([*command, "--pictures", "--overwrite"]) == 2
+    assert holiday.read_text() == "mine"
 
 
 def test_kitti_begins_at_the_first_camera_and_has_its_times_beside_it(
@@ -349,13 +356,18 @@ def test_kitti_begins_at_the_first_camera_and_has_its_times_beside_it(
     assert "6 of 10 frames have no pose and are left out" in told
 
 
-@pytest.mark.parametrize("name", ["a.json", "a.kitti", "walk.tum"])
-def test_what_was_written_comes_back_with_its_times(made: Callable[..., Made], name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "more"), [("nerf/transforms.json", ["--pictures"]), ("a.kitti", []), ("walk.tum", [])]
+)
+def test_what_was_written_comes_back_with_its_times(
+    made: Callable[..., Made], name: str, more: list[str], tmp_path: Path
+) -> None:
     """For a video of the same frames: nothing but the file says when they are."""
     film = str(write_clip(tmp_path / "walk.mp4", (rgb_frame(rgb) for rgb, _depth in walk()), rate=30))
-    given = ["--trajectory", str(made(name).output), "--fov", "65"]
+    output = made(name, *more).output
+    given = ["--trajectory", str(output), "--fov", "65"]
     assert run(["poses", film, *given, "-o", str(tmp_path / "again.tum")]) == 0
-    again, first = read(tmp_path / "again.tum"), read(made(name).output)
+    again, first = read(tmp_path / "again.tum"), read(output)
     np.testing.assert_allclose(first.times, np.arange(COUNT) / 30, rtol=0, atol=1e-9)
     assert len(again.times) == COUNT
     np.testing.assert_allclose(again.world_from_camera, first.world_from_camera, atol=1e-9)
