@@ -66,13 +66,18 @@ def pointcloud(output: Path, *options: str) -> int:
 POSES = ("--trajectory", str(ROOM / "trajectory.tum"))
 CAMERA = ("--intrinsics", str(ROOM / "intrinsics.json"))
 FIRST = ("--first-frame-depth", str(ROOM / "depth" / "000000.png"))
+PART = ("--end", "2")
+"""Of the three seconds: two windows of the network."""
 
 
 @pytest.mark.usefixtures("network")
 def test_one_metric_depth_map_makes_the_whole_run_metric(tmp_path: Path) -> None:
     """The seed method: scale and shift from the first frame, applied to all, give the room at its true size."""
-    assert pointcloud(tmp_path / "given.ply", "--depth", str(ROOM / "depth"), *POSES, *CAMERA, "--voxel", "0.02") == 0
-    assert pointcloud(tmp_path / "cloud.ply", *POSES, *CAMERA, *FIRST, "--voxel", "0.02") == 0
+    assert (
+        pointcloud(tmp_path / "given.ply", "--depth", str(ROOM / "depth"), *POSES, *CAMERA, *PART, "--voxel", "0.02")
+        == 0
+    )
+    assert pointcloud(tmp_path / "cloud.ply", *POSES, *CAMERA, *FIRST, *PART, "--voxel", "0.02") == 0
     truth, cloud = read_ply(tmp_path / "given.ply"), read_ply(tmp_path / "cloud.ply")
     assert len(cloud) == pytest.approx(len(truth), rel=0.02)
     low, high = np.percentile(cloud.points, [1, 99], axis=0)
@@ -83,7 +88,7 @@ def test_one_metric_depth_map_makes_the_whole_run_metric(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("network")
 def test_without_an_anchor_units_are_relative_and_it_is_said(tmp_path: Path) -> None:
-    assert pointcloud(tmp_path / "cloud.ply", *CAMERA) == 0
+    assert pointcloud(tmp_path / "cloud.ply", *CAMERA, "--end", "1") == 0
     assert b"relative units (not metres)" in (tmp_path / "cloud.ply").read_bytes()[:800]
     assert "units: relative" in (tmp_path / "cloud.ply.yaml").read_text()
 
@@ -125,10 +130,8 @@ def test_a_colmap_model_gives_poses_camera_and_scale_in_its_own_units(tmp_path: 
     """The units of a structure-from-motion model are arbitrary: the cloud is in them, and says so."""
     model = write_sfm(tmp_path / "sparse", scale=0.3)
     sfm = ("--sparse", str(model), "--trajectory", str(model), "--trajectory-rate", "20")
-    assert pointcloud(tmp_path / "sfm.ply", *sfm, "--end", "2.7") == 0
-    assert (
-        pointcloud(tmp_path / "given.ply", *POSES, *CAMERA, *FIRST, "--end", "2.7", "--store", str(tmp_path / "s")) == 0
-    )
+    assert pointcloud(tmp_path / "sfm.ply", *sfm, *PART) == 0
+    assert pointcloud(tmp_path / "given.ply", *POSES, *CAMERA, *FIRST, *PART, "--store", str(tmp_path / "s")) == 0
     spans = [
         np.ptp(np.percentile(read_ply(path).points, [2, 98], axis=0), axis=0) for path in sorted(tmp_path.glob("*.ply"))
     ]
@@ -141,11 +144,11 @@ def test_points_and_poses_of_one_map_become_metric_together(tmp_path: Path) -> N
     model = write_sfm(tmp_path / "sparse", scale=0.3)
     ends = [line.split() for line in (model / "points3D.txt").read_text().splitlines()][:41:40]
     metres = np.linalg.norm(np.subtract(*(np.array(end[1:4], float) for end in ends))) / 0.3
-    sfm = ("--sparse", str(model), "--trajectory", str(model), "--trajectory-rate", "20", "--end", "2.7")
+    sfm = ("--sparse", str(model), "--trajectory", str(model), "--trajectory-rate", "20", *PART)
     known = ("--scale-from", "known-distance", "--known-distance", ends[0][0], ends[1][0], f"{metres:.6f}")
     store = ("--store", str(tmp_path / "store"))
     assert pointcloud(tmp_path / "a.ply", *sfm, *known, *store) == 0
-    assert pointcloud(tmp_path / "b.ply", *POSES, *CAMERA, *FIRST, "--end", "2.7", *store) == 0
+    assert pointcloud(tmp_path / "b.ply", *POSES, *CAMERA, *FIRST, *PART, *store) == 0
     spans = [
         np.ptp(np.percentile(read_ply(tmp_path / name).points, [2, 98], axis=0), axis=0) for name in ("a.ply", "b.ply")
     ]
@@ -156,7 +159,7 @@ def test_points_and_poses_of_one_map_become_metric_together(tmp_path: Path) -> N
 @pytest.mark.usefixtures("network")
 def test_poses_in_metres_and_points_in_slam_units_do_not_mix(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = write_sfm(tmp_path / "sparse", scale=1.0)
-    mixed = ("--sparse", str(model), "--trajectory-rate", "20", *POSES)
+    mixed = ("--sparse", str(model), "--trajectory-rate", "20", *POSES, *PART)
     assert pointcloud(tmp_path / "a.ply", *mixed) == 1
     assert "the poses are in m, the anchor in SLAM units" in capfd.readouterr().err
     assert pointcloud(tmp_path / "a.ply", *mixed, "--slam-units", "metres") == 0
@@ -179,22 +182,22 @@ def test_poses_are_estimated_where_none_are_given(tmp_path: Path) -> None:
 
 
 def test_a_second_command_needs_no_network_pass(network: type[Counting], tmp_path: Path) -> None:
-    assert pointcloud(tmp_path / "a.ply", *CAMERA, *FIRST, *POSES) == 0
+    assert pointcloud(tmp_path / "a.ply", *CAMERA, *FIRST, *POSES, *PART) == 0
     passes = network.decodes
     assert passes > 0
-    assert pointcloud(tmp_path / "a.ply", *CAMERA, *FIRST, *POSES, "--voxel", "0.05") == 0
-    assert pointcloud(tmp_path / "b.ply", *CAMERA, *FIRST, "--static") == 0
-    assert run(["depth", str(ROOM / "room.mp4"), "-o", str(tmp_path / "maps"), "-q"]) == 0
+    assert pointcloud(tmp_path / "a.ply", *CAMERA, *FIRST, *POSES, *PART, "--voxel", "0.05") == 0
+    assert pointcloud(tmp_path / "b.ply", *CAMERA, *FIRST, "--static", *PART) == 0
+    assert run(["depth", str(ROOM / "room.mp4"), "-o", str(tmp_path / "maps"), "-q", *PART]) == 0
     assert network.decodes == passes
     assert [path.name for path in tmp_path.glob("*.recon")] == ["a.ply.recon"]
 
 
 @pytest.mark.usefixtures("network")
 def test_a_store_of_other_settings_is_refused_until_fresh(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert pointcloud(tmp_path / "a.ply", *CAMERA) == 0
-    assert pointcloud(tmp_path / "a.ply", *CAMERA, "--every", "0.2") == StoreError.exit_code
+    assert pointcloud(tmp_path / "a.ply", *CAMERA, *PART, "--static") == 0
+    assert pointcloud(tmp_path / "a.ply", *CAMERA, *PART, "--static", "--every", "0.2") == StoreError.exit_code
     assert "period" in capfd.readouterr().err
-    assert pointcloud(tmp_path / "a.ply", *CAMERA, "--every", "0.2", "--fresh") == 0
+    assert pointcloud(tmp_path / "a.ply", *CAMERA, *PART, "--static", "--every", "0.2", "--fresh") == 0
 
 
 def test_a_static_camera_and_one_picture(network: type[Counting], tmp_path: Path) -> None:
