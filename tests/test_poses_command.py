@@ -528,7 +528,10 @@ def test_masks_that_leave_nothing_are_blamed(
         cv2.imwrite(str(folder / f"{number:04d}.png"), np.ones((240, 320), np.uint8))
     assert run(["poses", *video, "--mask", str(folder), "-o", str(tmp_path / "a.tum")]) == 1
     told = words(capfd.readouterr().err)
-    assert "0000.png: black all over, and so are all masks: nothing is left of any frame; white is kept" in told
+    assert (
+        "0000.png: black all over, and so are all masks: nothing is left of any frame; white (255, not 1) is kept"
+        in told
+    )
     assert "could be placed" not in told
     cv2.imwrite(str(folder / "0002.png"), np.full((240, 320), 255, np.uint8))
     assert run(["poses", *video, "--mask", str(folder), "-o", str(tmp_path / "a.tum")]) == 0

@@ -68,7 +68,7 @@ class Masks:
         if not any(kept.any() for kept in map(self._kept, self._pictures(numbers))):
             raise FormatError(
                 f"{self.name(numbers[0])}: {self._blank}, and so are all masks: nothing is left of any frame; "
-                f"{'black' if self.invert else 'white'} is kept (255 of 255, not 1)"
+                f"{'black is kept (--mask-invert)' if self.invert else 'white (255, not 1) is kept'}"
             )
         return numbers
 
