@@ -129,8 +129,10 @@ def test_posed_is_lazy() -> None:
 
 
 def test_exact_depth_gives_the_path_to_a_hundredth() -> None:
-    frames, true = walk()
-    segment = only(frames)
+    """Beside small pictures the window in which corners are followed is wide, mixing near and far."""
+    camera, true = Intrinsics.from_fov(65.0, 480, 360), walk()[1]
+    frames = frames_of(rendered(room(), camera, true, samples=1))
+    segment = only(frames, camera)
     assert segment.motion == "free"
     assert segment.trajectory.times.tolist() == [frame.frame.time for frame in frames]
     np.testing.assert_allclose(poses_of(segment)[0], np.eye(4), atol=1e-12)
@@ -292,8 +294,17 @@ def there_and_back(frames: Sequence[DepthFrame]) -> list[DepthFrame]:
     return [DepthFrame(Frame(number, number / 30, frame.frame.rgb), frame.depth) for number, frame in enumerate(both)]
 
 
-def test_what_is_seen_again_is_found_where_it_is() -> None:
-    """On the way back key frames look like those of the way there, the more so the nearer they stand to each other."""
+def smooth(depth: DepthMap) -> DepthMap:
+    """NaN where depth changes by a twentieth within the window in which corners are followed."""
+    window = np.ones((17, 17), np.uint8)
+    return np.where(cv2.dilate(depth, window) < 1.05 * cv2.erode(depth, window), depth, np.nan).astype(np.float32)
+
+
+def test_what_is_seen_again_is_found_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the way back key frames look like those of the way there, the more so the nearer they stand to each other.
+
+    On so short a way landmarks link them anyway. What lies at an edge is at no certain depth, and left out.
+    """
     frames, true = near_walk()
     last = len(there_and_back(frames)) - 1
     grown = world.World(CAMERA)
@@ -301,13 +312,15 @@ def test_what_is_seen_again_is_found_where_it_is() -> None:
     for frame in there_and_back(frames)[1:]:
         assert grown.place(frame)
     poses = np.concatenate([true, true[-2::-1]])
+    assert not list(loops.loops(grown.key_frames, grown.landmarks, CAMERA))
+    monkeypatch.setattr(loops, "LINKED", np.inf)
     found = list(loops.loops(grown.key_frames, grown.landmarks, CAMERA))
     assert len(found) >= 3
     for loop in found:
         then, now = (grown.key_frames[number] for number in (loop.then, loop.now))
         seen_then = dict(zip(then.seen.landmark.tolist(), then.seen.pixel, strict=True))
         before = np.stack([seen_then[landmark] for landmark in loop.seen.landmark.tolist()])
-        z = world.depth_at(frames[min(then.frame, last - then.frame)].depth, before, CAMERA)
+        z = world.depth_at(smooth(frames[min(then.frame, last - then.frame)].depth), before, CAMERA)
         now_from_then = inverse(poses[now.frame]) @ poses[then.frame]
         there = transform(now_from_then, world.rays(before, CAMERA) * z[:, None])
         off = np.linalg.norm(project(there, CAMERA) - loop.seen.pixel, axis=1)
@@ -390,7 +403,7 @@ def test_another_place_is_another_segment(caplog: pytest.LogCaptureFixture) -> N
     assert indices_of(first) == list(range(10))
     assert indices_of(second) == list(range(10, 20)), "nothing is lost at a cut"
     np.testing.assert_allclose(poses_of(second)[0], np.eye(4), atol=1e-12)
-    assert relative_errors(first, true)[0] < 0.01 * path_length(true)
+    assert trajectory_error(poses_of(first), true) < 0.01 * path_length(true)
     lost, begun = (record.getMessage() for record in caplog.records)
     assert lost.startswith("frame 10 (0.33 s) to frame 15 (0.50 s): tracking is lost (")
     assert begun == "frame 10 (0.33 s): another segment begins, with a world of its own"
@@ -481,7 +494,6 @@ def test_only_the_pictures_of_the_last_key_frames_are_kept(monkeypatch: pytest.M
             alive.append((sum(ref() is not None for ref in pictures), sum(ref() is not None for ref in depths)))
 
     monkeypatch.setattr(world, "grey", remembered)
-    monkeypatch.setattr(world, "RECENT", 2)
     assert len(only(source()).structure.key_frames) > 4
     assert max(alive)[0] <= 2 + 1, "those of two key frames, and the last one"
     assert max(count for _, count in alive) <= 2, "the first frame's, for the size of the picture, and the last one"

@@ -140,11 +140,11 @@ def _residuals(order, measured, state, scales, losses):  # noqa: ANN001, ANN202
         y = place[i, 1] / z * scales.focal_y * zoom - measured[i, 1]
         far = (np.log(z) - measured[i, 2] - state.log_factor[c]) / scales.depth
         known = np.isfinite(far)
-        value[i] = x, y, far if known else 0.0
+        value[i, 0], value[i, 1], value[i, 2] = x, y, far if known else 0.0
         of_depth, depth_weight = _geman_mcclure(value[i, 2] ** 2, losses[0])
         of_all, all_weight = _geman_mcclure(x**2 + y**2 + of_depth, losses[1])
-        weight[i] = all_weight if ahead else 0.0
-        weight[i, 2] *= depth_weight if known else 0.0
+        weight[i, 0] = weight[i, 1] = all_weight if ahead else 0.0
+        weight[i, 2] = weight[i, 0] * depth_weight if known else 0.0
         cost += of_all if ahead else losses[1] ** 2  # behind the camera: as much as the worst mismatch
     return Residuals(place, value, weight, cost)
 
@@ -167,20 +167,11 @@ def _normal_equations(order, free, state, residuals, scales):  # noqa: ANN001, A
     by_camera, by_landmark, by_focal, off = np.zeros((3, 7)), np.zeros((3, 3)), np.zeros((3, 1)), np.zeros((3, 1))
     for i in range(n):
         c, p = order.camera[i], order.landmark[i]
-        root = np.sqrt(residuals.weight[i])
-        _linearised(
-            residuals.place[i],
-            root,
-            state.camera_from_world[c],
-            state.log_focal,
-            scales,
-            by_camera,
-            by_landmark,
-            by_focal,
-        )
-        if not free[c]:
-            by_camera[:, :6] = 0.0
-        off[:, 0] = -root * residuals.value[i]
+        _linearised(i, state.camera_from_world[c], state.log_focal, residuals, scales, by_camera, by_landmark, by_focal)
+        for r in range(3):
+            off[r, 0] = -np.sqrt(residuals.weight[i, r]) * residuals.value[i, r]
+            for j in range(6):
+                by_camera[r, j] *= free[c]
         _add_product(cameras[c], by_camera, by_camera)
         _add_product(camera_side[c], by_camera, off)
         _add_product(focal_cameras[c], by_camera, by_focal)
@@ -206,25 +197,25 @@ def _normal_equations(order, free, state, residuals, scales):  # noqa: ANN001, A
 
 
 @no_type_check
-def _linearised(place, root, pose, log_focal, scales, by_camera, by_landmark, by_focal):  # noqa: ANN001, ANN202, PLR0913, PLR0917 - memory of the caller
+def _linearised(i, pose, log_focal, residuals, scales, by_camera, by_landmark, by_focal):  # noqa: ANN001, ANN202, PLR0913, PLR0917 - memory of the caller
     """Derivatives of one observation's residuals, times the roots of their weights."""
-    x, y, z = place[0], place[1], place[2]
-    zoom = np.exp(log_focal)
+    x, y, z = residuals.place[i, 0], residuals.place[i, 1], residuals.place[i, 2]
+    zoom, root = np.exp(log_focal), np.sqrt(residuals.weight[i])
     by_x, by_y, by_depth = (
         root[0] * scales.focal_x * zoom / z,
         root[1] * scales.focal_y * zoom / z,
         root[2] / scales.depth,
     )
-    by_camera[0, :3] = by_x, 0.0, -by_x * x / z
-    by_camera[1, :3] = 0.0, by_y, -by_y * y / z
-    by_camera[2, :3] = 0.0, 0.0, by_depth / z
+    by_camera[0, 0], by_camera[0, 1], by_camera[0, 2] = by_x, 0.0, -by_x * x / z
+    by_camera[1, 0], by_camera[1, 1], by_camera[1, 2] = 0.0, by_y, -by_y * y / z
+    by_camera[2, 0], by_camera[2, 1], by_camera[2, 2] = 0.0, 0.0, by_depth / z
     by_camera[2, 6] = -by_depth
+    by_focal[0, 0], by_focal[1, 0] = by_x * x * scales.focal, by_y * y * scales.focal
     for r in range(3):
         u, v, w = by_camera[r, 0], by_camera[r, 1], by_camera[r, 2]
-        by_camera[r, 3:6] = y * w - z * v, z * u - x * w, x * v - y * u
+        by_camera[r, 3], by_camera[r, 4], by_camera[r, 5] = y * w - z * v, z * u - x * w, x * v - y * u
         for j in range(3):
             by_landmark[r, j] = u * pose[0, j] + v * pose[1, j] + w * pose[2, j]
-    by_focal[:2, 0] = by_x * x * scales.focal, by_y * y * scales.focal
 
 
 @no_type_check
@@ -265,9 +256,10 @@ def _landmark_steps(order, inverse, step, cameras, focal):  # noqa: ANN001, ANN2
     """The steps of the landmarks (p, 3) that go with those of the cameras (k, 7) and of the focal length."""
     steps, rest = np.zeros((len(inverse), 3, 1)), np.zeros((3, 1))
     for p in range(len(inverse)):
-        rest[:, 0] = step.landmark_side[p] - focal * step.focal_landmarks[p]
-        for a in range(order.starts[p], order.starts[p + 1]):
-            for i in range(7):
-                rest[:, 0] -= step.coupling[a, :, i] * cameras[order.camera[a], i]
+        for j in range(3):
+            rest[j, 0] = step.landmark_side[p, j] - focal * step.focal_landmarks[p, j]
+            for a in range(order.starts[p], order.starts[p + 1]):
+                for i in range(7):
+                    rest[j, 0] -= step.coupling[a, j, i] * cameras[order.camera[a], i]
         _add_product(steps[p], inverse[p], rest)
     return steps.reshape(-1, 3)

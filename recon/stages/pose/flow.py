@@ -23,7 +23,7 @@ _GRID: Final = (8, 6)
 """Columns and rows of cells."""
 _SHARE: Final = 1.5
 """Corners that a cell may have, in those that each has where all have as many."""
-_BACK: Final = 0.7
+_BACK: Final = 0.5
 """Pixels by which a corner that is followed back may miss where it came from."""
 
 Grey = UInt8[np.ndarray, "rows columns"]

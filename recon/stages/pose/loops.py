@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
+from scipy import sparse
 
 from recon.geometry import inverse, project, transform
 from recon.stages.pose.features import RATIO, pairs
@@ -25,6 +26,8 @@ STRONGEST: Final = 200
 """Features by which all key frames are compared."""
 ALIKE: Final = 15
 """Pairs among these from which on two key frames look alike."""
+LINKED: Final = 40
+"""Landmarks that both see from which on no loop is needed between them."""
 TRIED: Final = 2
 """Earlier key frames that are tried, those that look most alike."""
 ROUNDS: Final = 150
@@ -47,10 +50,12 @@ class Loop(NamedTuple):
 
 
 def loops(key_frames: Sequence[KeyFrame], landmarks: Landmarks, camera: Intrinsics) -> Iterator[Loop]:
-    """Every second key frame beside the earlier ones that look most like it."""
+    """Every second key frame beside the earlier ones that look most like it and share little with it."""
     strongest = np.stack([_first(each.memory.descriptors, STRONGEST) for each in key_frames])
+    seeing = _seeing(key_frames, len(landmarks.position))
     for now in range(APART, len(key_frames), 2):
-        for then in _candidates(strongest, now):
+        shared = seeing @ seeing[[now]].toarray()[0]
+        for then in _candidates(strongest, now, shared):
             found = _closed(key_frames, landmarks, camera, now, then)
             if found is not None:
                 yield found
@@ -63,10 +68,19 @@ def _first(rows: Float32[np.ndarray, "n 256"], count: int) -> Float32[np.ndarray
     return filled
 
 
-def _candidates(strongest: Float32[np.ndarray, "k s 256"], now: int) -> list[int]:
-    """The earlier key frames that look most like this one."""
+def _seeing(key_frames: Sequence[KeyFrame], landmarks: int) -> sparse.csr_array:
+    """1 where a key frame sees a landmark."""
+    seen = [each.seen.landmark for each in key_frames]
+    starts = np.concatenate([[0], np.cumsum([len(each) for each in seen])])
+    together = np.concatenate(seen)
+    return sparse.csr_array((np.ones(len(together)), together, starts), shape=(len(seen), landmarks))
+
+
+def _candidates(strongest: Float32[np.ndarray, "k s 256"], now: int, shared: Float64[np.ndarray, " k"]) -> list[int]:
+    """The earlier key frames that look most like this one, but for those that landmarks link to it anyway."""
     earlier = np.array_split(strongest[: now - APART + 1], range(AT_ONCE, now - APART + 1, AT_ONCE))
     alike = np.concatenate([_alike(strongest[now], some) for some in earlier])
+    alike[shared[: len(alike)] >= LINKED] = 0
     best = np.argsort(-alike, kind="stable")[:TRIED]
     return [int(then) for then in best if alike[then] >= ALIKE]
 

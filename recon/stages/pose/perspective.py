@@ -1,12 +1,16 @@
 """A camera from landmarks and where a picture shows them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Final, no_type_check
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float64
+from scipy.spatial.transform import Rotation
 
+from recon.compiled import compiled
 from recon.geometry import inverse, rigid, transform
 from recon.types import Intrinsics, RigidTransform
 
@@ -14,6 +18,8 @@ TOLERANCE: Final = 0.004
 """Distance between a corner and its projected landmark up to which they agree, in picture widths."""
 POLISHING_STEPS: Final = 10
 """Most steps of Gauss-Newton."""
+UNDISPUTED: Final = 0.7
+"""Part of the matches that, where it agrees with a pose, leaves too few for another one."""
 LEAST_INLIERS: Final = 25
 """Fewer agreeing matches do not make a pose."""
 LEAST_AGREEMENT: Final = 0.25
@@ -54,8 +60,9 @@ class Fix:
 def fix(matches: Matches, camera: Intrinsics, rounds: int = 1000, expected: RigidTransform | None = None) -> Fix | None:
     """The pose with which the matches agree best; None where there is none.
 
-    Perspective-n-point inside RANSAC (SQPnP, Terzakis and Lourakis, ECCV 2020), then Tukey's least squares. These also
-    begin at the pose that is expected: many matches on a thing that moves by itself then need more than to be many.
+    Tukey's least squares from the pose that is expected, if most of the matches agree with that. Else also those from
+    the pose of perspective-n-point inside RANSAC (SQPnP, Terzakis and Lourakis, ECCV 2020), and the better of the two:
+    many matches on a thing that moves by itself then need more than to be many.
 
     Args:
         matches: some of them wrong.
@@ -65,8 +72,11 @@ def fix(matches: Matches, camera: Intrinsics, rounds: int = 1000, expected: Rigi
     """
     if len(matches.points) < LEAST_INLIERS:
         return None
-    starts = [start for start in (_sampled(matches, camera, rounds), expected) if start is not None]
-    found = (polished(start, matches, camera) for start in starts)
+    as_expected = None if expected is None else polished(expected, matches, camera)
+    if as_expected is not None and as_expected.inliers.mean() > UNDISPUTED:
+        return as_expected
+    sampled = _sampled(matches, camera, rounds)
+    found = (as_expected, None if sampled is None else polished(sampled, matches, camera))
     return max((each for each in found if each is not None), key=lambda each: each.agreement, default=None)
 
 
@@ -93,6 +103,8 @@ def polished(camera_from_world: RigidTransform, matches: Matches, camera: Intrin
     These are zero from the tolerance on: what is farther off from the first one has no say.
     """
     tolerance = TOLERANCE * camera.width
+    turn = Rotation.from_matrix(camera_from_world[:3, :3]).as_matrix()  # errors of rounding grow from frame to frame
+    camera_from_world = rigid(turn, camera_from_world[:3, 3])
     for _ in range(POLISHING_STEPS):
         information, gradient, _ = _normal_equations(camera_from_world, matches, camera, tolerance)
         if np.linalg.cond(information) > 1e12:
@@ -116,30 +128,43 @@ def _normal_equations(
     camera_from_world: RigidTransform, matches: Matches, camera: Intrinsics, tolerance: float
 ) -> tuple[Float64[np.ndarray, "6 6"], Float64[np.ndarray, "6"], Float64[np.ndarray, " n"]]:
     """J'WJ and J'Wr of the reprojection errors, and the weights of the matches."""
-    residuals, jacobian, depth = _linearised(camera_from_world, matches, camera)
-    agreement = np.where(depth > 0, 1 - np.square(residuals).sum(axis=1) / tolerance**2, 0)
-    weights = np.maximum(0, agreement) ** 2
-    rows = jacobian.reshape(-1, 6)
-    weighted = rows * np.repeat(weights, 2)[:, None]
-    return weighted.T @ rows, weighted.T @ residuals.ravel(), weights
+    place = transform(camera_from_world, matches.points)
+    lens = camera.fx, camera.fy, camera.cx, camera.cy
+    return _kernel()(place, np.ascontiguousarray(matches.pixels), lens, tolerance)
 
 
-def _linearised(
-    camera_from_world: RigidTransform, matches: Matches, camera: Intrinsics
-) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2 6"], Float[np.ndarray, " n"]]:
-    """Reprojection errors in pixels, their derivatives by a small movement of the points (shift, turn), and depths.
+@cache
+def _kernel() -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    return compiled(_sums)
+
+
+@no_type_check
+def _sums(place, pixels, lens, tolerance):  # noqa: ANN001, ANN202
+    """Of reprojection errors in pixels and their derivatives by a small movement of the points (shift, turn).
 
     Source: Sola et al., A micro Lie theory for state estimation in robotics (2018), for the left perturbation; the
-    derivative of x / z and y / z by x, y, z times [I | -[X]x].
+    derivative of x / z and y / z by x, y, z times [I | -[X]x]. Compiled by numba, which infers the types.
     """
-    x, y, z = transform(camera_from_world, matches.points).T
-    depth = z
-    z = np.where(z > 0, z, np.inf)  # points behind the camera have no weight
-    u, v, none = x / z, y / z, np.zeros_like(z)
-    by_x = np.stack([1 / z, none, -u / z, -u * v, 1 + u * u, -v], axis=-1) * camera.fx
-    by_y = np.stack([none, 1 / z, -v / z, -1 - v * v, u * v, u], axis=-1) * camera.fy
-    projected = np.stack([u * camera.fx + camera.cx, v * camera.fy + camera.cy], axis=-1)
-    return matches.pixels - projected, np.stack([by_x, by_y], axis=1), depth
+    information, gradient, weights = np.zeros((6, 6)), np.zeros(6), np.zeros(len(place))
+    rows = np.zeros((2, 6))
+    fx, fy, cx, cy = lens
+    for n in range(len(place)):
+        z = place[n, 2]
+        if z <= 0:  # points behind the camera have no weight
+            continue
+        u, v = place[n, 0] / z, place[n, 1] / z
+        off_x, off_y = pixels[n, 0] - u * fx - cx, pixels[n, 1] - v * fy - cy
+        weights[n] = max(0.0, 1 - (off_x**2 + off_y**2) / tolerance**2) ** 2
+        if weights[n] == 0:
+            continue
+        rows[0, 0], rows[0, 2], rows[0, 3], rows[0, 4], rows[0, 5] = 1 / z, -u / z, -u * v, 1 + u * u, -v
+        rows[1, 1], rows[1, 2], rows[1, 3], rows[1, 4], rows[1, 5] = 1 / z, -v / z, -1 - v * v, u * v, u
+        for i in range(6):
+            by_x, by_y = weights[n] * fx * rows[0, i], weights[n] * fy * rows[1, i]
+            gradient[i] += by_x * off_x + by_y * off_y
+            for j in range(6):
+                information[i, j] += by_x * fx * rows[0, j] + by_y * fy * rows[1, j]
+    return information, gradient, weights
 
 
 def doubt(found: Fix | None, matches: int, last: RigidTransform) -> str | None:

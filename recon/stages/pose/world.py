@@ -16,7 +16,7 @@ from recon.stages.pose.keyframes import NOTHING, Colors, KeyFrame, Landmarks, Me
 from recon.stages.pose.perspective import Matches, doubt, fix, polished
 from recon.types import DepthFrame, DepthMap, Intrinsics, Picture, RigidTransform
 
-RECENT: Final = 6
+RECENT: Final = 8
 """Key frames whose pictures are remembered: landmarks are looked for in them, and lost cameras."""
 SOUGHT: Final = 4
 """Key frames whose landmarks are looked for in a new key frame, whether they were followed up to it or not."""
@@ -24,8 +24,8 @@ OVERLAP: Final = 0.6
 """A frame that shows less than this part of the last key frame's landmarks becomes a key frame."""
 MOVED: Final = 0.06
 """So does one in which they have moved by this part of the picture's width."""
-OFTEN: Final = 4
-MOVED_LATE: Final = 0.01
+OFTEN: Final = 2
+MOVED_LATE: Final = 0.005
 """After so many frames, a smaller movement suffices: more views of the same landmarks are more exact."""
 AGREEING: Final = 0.7
 """Part of the corners that agree with a pose that nothing contests."""
