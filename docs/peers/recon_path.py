@@ -10,7 +10,9 @@ import argparse
 import logging
 import time
 from collections.abc import Iterator
+from itertools import islice
 from math import inf
+from typing import Final
 
 from paths import Facts, add_depth, arguments, opened, with_depth, write_path
 
@@ -21,6 +23,9 @@ from recon.stages.pair import paired
 from recon.stages.pose import WORKING_AREA, Segment, estimate
 from recon.stages.pose.reconstruct import reconstructed
 from recon.types import DepthEstimate, DepthFrame, Intrinsics
+
+WARM_UP: Final = 6
+"""Frames that are tracked before the clock starts: what is imported and compiled at its first use costs 0.8 s."""
 
 
 class Sayings(logging.Handler):
@@ -62,11 +67,11 @@ class Film:
             yield DepthFrame(view.frame, found.values)
 
 
-def found(film: Film, intrinsics: Intrinsics, how: str) -> list[Segment]:
-    """Every segment."""
+def found(film: Film, intrinsics: Intrinsics, how: str, most: int | None = None) -> list[Segment]:
+    """Every segment of the film, or of its first frames."""
     if how == "colmap":
         return list(reconstructed(film.frames, intrinsics))
-    return list(estimate(film.frames(), intrinsics))
+    return list(estimate(islice(film.frames(), most), intrinsics))
 
 
 def main() -> None:
@@ -80,6 +85,9 @@ def main() -> None:
     try:
         source, intrinsics = opened(given)
         film = Film(source, given)
+        found(film, intrinsics, "track", WARM_UP)
+        sayings.said.clear()
+        film.reading = 0.0
         begun = time.perf_counter()
         trajectories = [segment.trajectory for segment in found(film, intrinsics, given.poses)]
         seconds = time.perf_counter() - begun - film.reading

@@ -61,7 +61,7 @@ def fix(matches: Matches, camera: Intrinsics, rounds: int = 1000, expected: Rigi
     """The pose with which the matches agree best; None where there is none.
 
     Tukey's least squares from the pose that is expected, if most of the matches agree with that. Else also those from
-    the pose of perspective-n-point inside RANSAC (SQPnP, Terzakis and Lourakis, ECCV 2020), and the better of the two:
+    the pose of perspective-three-point inside RANSAC (AP3P, Ke and Roumeliotis, CVPR 2017), and the better of the two:
     many matches on a thing that moves by itself then need more than to be many.
 
     Args:
@@ -90,7 +90,7 @@ def _sampled(matches: Matches, camera: Intrinsics, rounds: int) -> RigidTransfor
         iterationsCount=rounds,
         reprojectionError=TOLERANCE * camera.width,
         confidence=0.9999,
-        flags=cv2.SOLVEPNP_SQPNP,
+        flags=cv2.SOLVEPNP_AP3P,
     )
     if not found or not np.isfinite([turn, shift]).all():
         return None
