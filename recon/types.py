@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 Units = Literal["metres", "slam", "relative"]
 """What one unit of length is: a metre; the arbitrary unit of a SLAM or SfM map; or nothing known at all."""
@@ -317,6 +317,51 @@ class PointCloud:
         return len(self.points)
 
 
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """Triangles between coloured vertices."""
+
+    vertices: Float32[np.ndarray, "n 3"]
+    """World positions, metres (or the run's units)."""
+    triangles: Int32[np.ndarray, "m 3"]
+    """Rows of ``vertices``, counter-clockwise as the camera that saw the surface sees them."""
+    colors: UInt8[np.ndarray, "n 3"]
+    """sRGB."""
+    normals: Float32[np.ndarray, "n 3"]
+    """Unit normals that face the camera which saw the surface; zero where unknown."""
+
+    def __post_init__(self) -> None:
+        count = len(self.vertices)
+        _require(self.vertices.shape == self.colors.shape == self.normals.shape == (count, 3), "arrays must be (n, 3)")
+        _require(self.triangles.ndim == 2 and self.triangles.shape[1] == 3, "triangles must be (m, 3)")
+        known = self.triangles.min(initial=0) >= 0 and self.triangles.max(initial=-1) < count
+        _require(bool(known), f"triangles must be rows of the {count} vertices")
+        arrays = {"vertices": self.vertices, "triangles": self.triangles, "colors": self.colors}
+        _freeze(self, **arrays, normals=self.normals)
+
+    def __len__(self) -> int:
+        return len(self.triangles)
+
+
+@dataclass(frozen=True, slots=True)
+class TexturedMesh:
+    """A mesh whose colour is in a picture; where the picture has a seam, vertices stand twice."""
+
+    mesh: Mesh
+    """Its vertex colours are those of the picture at the vertices, for what shows no pictures."""
+    uv: Float32[np.ndarray, "n 2"]
+    """Of each vertex in the picture: (x / width, y / height), corner origin, y down; so in [0, 1]."""
+    texture: Picture
+    """sRGB."""
+
+    def __post_init__(self) -> None:
+        _require(self.uv.shape == (len(self.mesh.vertices), 2), "uv must be (n, 2), one row for each vertex")
+        _require(bool(((self.uv >= 0) & (self.uv <= 1)).all()), "uv must lie in [0, 1]")
+        texture = self.texture
+        _require(texture.ndim == 3 and texture.shape[2] == 3 and texture.dtype == np.uint8, "a picture is (h, w, 3)")
+        _freeze(self, uv=self.uv, texture=texture)
+
+
 __all__ = [
     "CameraTrajectory",
     "Checkpoint",
@@ -328,6 +373,7 @@ __all__ = [
     "DisparityFrame",
     "Frame",
     "Intrinsics",
+    "Mesh",
     "MetricPicture",
     "Picture",
     "PointCloud",
@@ -336,5 +382,6 @@ __all__ = [
     "RigidTransform",
     "ShotFrame",
     "SparsePoints",
+    "TexturedMesh",
     "Units",
 ]
