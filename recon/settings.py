@@ -208,6 +208,58 @@ class FuseSettings(Section):
     """Edge of a voxel, metres (or the run's units); automatic (from the depth range) where not given."""
 
 
+class SurfaceSettings(Section):
+    """How pictures become one surface."""
+
+    faces: int = Field(default=150_000, ge=0)
+    """Triangles of the mesh, at most; 0 keeps all that fusion finds."""
+    lods: tuple[int, ...] = ()
+    """Coarser meshes as well, with so many triangles each: NAME.lod1.glb, NAME.lod2.glb and so on."""
+    fill: int = Field(default=0, ge=0)
+    """Fill holes whose border has at most so many edges."""
+    least_part: float = Field(default=0.002, ge=0, lt=1)
+    """Pieces of surface with less than this part of all triangles are left out."""
+    memory: float = Field(default=4.0, gt=0)
+    """Gigabytes that the volume may take; an automatic voxel is made to fit."""
+    up_from: Literal["auto", "floor", "cameras", "first-camera", "+x", "-x", "+y", "-y", "+z", "-z"] = "auto"
+    """What says which way is up: the floor where it is seen, else the cameras as people hold them (auto); the picture
+    of the first camera; or an axis of the poses that were given (+y for ARKit, +z for nerfstudio)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if any(count < 1 for count in self.lods):
+            raise ValueError("--lods are numbers of triangles, each at least 1")
+        return self
+
+
+class TextureSettings(Section):
+    """How the surface is coloured."""
+
+    texture: int = Field(default=4096, ge=0, le=8192)
+    """Side of the texture, pixels (1024 to 8192); 0 colours vertices alone."""
+    views: int = Field(default=100, ge=1)
+    """Pictures that the texture is made of, at most: the sharpest, spread over the video."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if 0 < self.texture < 256:
+            raise ValueError("--texture is 0, or at least 256 pixels")
+        return self
+
+
+class SceneSettings(Section):
+    """How meshes stand in files."""
+
+    preset: Literal["none", "blender", "unity", "web", "meshlab"] = "none"
+    """Axes that a program wants: blender (PLY and STL with +z up, as it takes them raw), unity, web, meshlab (+y)."""
+    up: Literal["auto", "y", "z", "camera"] = "auto"
+    """Axis of the file that points up; auto: +y for GLB, OBJ and USDZ, as they are defined, +z for PLY and STL."""
+    material: Literal["unlit", "lit"] = "unlit"
+    """Of GLB: unlit (photographs hold their light already) or lit."""
+    camera_path: bool = True
+    """Also put the cameras and their path into GLB."""
+
+
 class StoreSettings(Section):
     """Where depth is kept, so that a killed run goes on and later commands need no network."""
 
@@ -311,7 +363,29 @@ class PosesSettings(Section):
     store: StoreSettings = StoreSettings()
 
 
-RUNS: tuple[type[Section], ...] = (PointcloudSettings, DepthRunSettings, PosesSettings, EvaluationRunSettings)
+class MeshSettings(Section):
+    """All settings of `recon mesh`."""
+
+    sampling: SamplingSettings = SamplingSettings()
+    depth: DepthSettings = DepthSettings()
+    shots: ShotSettings = ShotSettings()
+    camera: CameraSettings = CameraSettings()
+    anchor: AnchorSettings = AnchorSettings()
+    clean: CleanSettings = CleanSettings()
+    fuse: FuseSettings = FuseSettings()
+    surface: SurfaceSettings = SurfaceSettings()
+    texture: TextureSettings = TextureSettings()
+    scene: SceneSettings = SceneSettings()
+    store: StoreSettings = StoreSettings()
+
+
+RUNS: tuple[type[Section], ...] = (
+    PointcloudSettings,
+    MeshSettings,
+    DepthRunSettings,
+    PosesSettings,
+    EvaluationRunSettings,
+)
 """Those of all commands."""
 
 

@@ -23,7 +23,20 @@ _SECTIONS = {name for run in RUNS for name in run.model_fields}
 """Of all commands."""
 
 GROUPS = (
-    *("Sampling", "Depth", "Shots", "Camera", "Metres", "Cleaning", "Fusion", "Maps", "Poses"),
+    *(
+        "Sampling",
+        "Depth",
+        "Shots",
+        "Camera",
+        "Metres",
+        "Cleaning",
+        "Fusion",
+        "Surface",
+        "Texture",
+        "Files",
+        "Maps",
+        "Poses",
+    ),
     *("Evaluation", "Depth store", "General"),
 )
 """In the order of a run."""
