@@ -10,6 +10,7 @@ from jaxtyping import Float32, Int32, Int64, UInt8, UInt32
 from recon.compiled import compiled
 from recon.errors import ReconError
 from recon.geometry import transform, unproject
+from recon.light import linear_from_srgb, srgb_from_linear
 from recon.types import DepthMap, Intrinsics, PointCloud, PosedFrame
 
 FOOTPRINTS = 1.5
@@ -76,7 +77,7 @@ class CloudFuser:
             ReconError: a point lies more than 2^20 voxels from the origin along an axis.
         """
         _check(points, colors, normals, weights)
-        view = View(points, _LINEAR[colors], normals, weights)
+        view = View(points, linear_from_srgb(colors), normals, weights)
         start = 0
         while True:
             start, self._used = _kernels()[0](self._grid, self._used, view, start, self._size)
@@ -100,7 +101,7 @@ class CloudFuser:
         sums = self._grid.sums[rows]
         means = sums[:, :6] / sums[:, 9:]
         positions = (_unpacked(self._grid.keys[rows]) + (means[:, :3] + 0.5)) * self._size
-        return positions, _srgb(means[:, 3:]), _unit(sums[:, 6:9])
+        return positions, srgb_from_linear(means[:, 3:]), _unit(sums[:, 6:9])
 
     def _too_far(self, points: Float32[np.ndarray, "n 3"]) -> ReconError:
         extent = float(np.abs(points).max())
@@ -184,23 +185,6 @@ def _unit(vectors: Float32[np.ndarray, "*n 3"]) -> Float32[np.ndarray, "*n 3"]:
     units: Float32[np.ndarray, "*n 3"] = vectors / np.where(known, length, 1)[..., None]
     units[~known] = 0
     return units
-
-
-def _linear_table() -> Float32[np.ndarray, "256"]:
-    """Linear light for each sRGB byte (IEC 61966-2-1)."""
-    value = np.arange(256) / 255
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return linear.astype(np.float32)
-
-
-_LINEAR = _linear_table()
-
-
-def _srgb(linear: Float32[np.ndarray, "n 3"]) -> UInt8[np.ndarray, "n 3"]:
-    """SRGB bytes of linear light (IEC 61966-2-1), to the nearest."""
-    curve = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
-    levels: UInt8[np.ndarray, "n 3"] = np.clip(np.rint(255 * curve), 0, 255).astype(np.uint8)
-    return levels
 
 
 def _check(points: np.ndarray, colors: np.ndarray, normals: np.ndarray, weights: np.ndarray) -> None:
