@@ -15,6 +15,7 @@ from recon_cli.models import models
 from recon_cli.options import explain
 from recon_cli.pointcloud import pointcloud
 from recon_cli.poses import poses
+from recon_cli.view import view
 
 BAD_OPTIONS, INTERRUPTED = 2, 130
 
@@ -28,6 +29,7 @@ app = App(
 app.command(pointcloud)
 app.command(depth)
 app.command(poses)
+app.command(view)
 app.command(evaluate, name="eval")
 app.command(models)
 

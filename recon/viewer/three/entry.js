@@ -1,0 +1,28 @@
+// What the viewer needs of three.js; esbuild leaves out the rest.
+export {
+  BufferAttribute,
+  BufferGeometry,
+  Color,
+  DoubleSide,
+  Euler,
+  FrontSide,
+  Group,
+  LineBasicMaterial,
+  LineSegments,
+  Mesh,
+  MeshBasicMaterial,
+  NoToneMapping,
+  PerspectiveCamera,
+  Points,
+  Quaternion,
+  Raycaster,
+  Scene,
+  SRGBColorSpace,
+  ShaderMaterial,
+  Vector2,
+  Vector3,
+  WebGLRenderer,
+} from "three";
+export { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
+export { GLTFLoader } from "three/examples/jsm/loaders/GLTFLoader.js";
+export { PLYLoader } from "three/examples/jsm/loaders/PLYLoader.js";
