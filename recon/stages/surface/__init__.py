@@ -1,0 +1,26 @@
+"""Many pictures become one surface: a truncated signed distance volume, and what is done to meshes afterwards.
+
+Sources: Curless and Levoy, A volumetric method for building complex models from range images, SIGGRAPH 1996 (weighted
+mean of truncated distances, empty space); Niessner et al., Real-time 3D reconstruction at scale using voxel hashing,
+ACM Transactions on Graphics 32(6), 2013 (blocks of 8^3 voxels in a hash); Gibson, Constrained elastic surface nets,
+MICCAI 1998 (one vertex for each cell that the surface crosses).
+"""
+
+from recon.stages.surface.parts import filled, without_small_parts
+from recon.stages.surface.poisson import poisson
+from recon.stages.surface.sheet import depth_mesh
+from recon.stages.surface.simpler import lods, simplified
+from recon.stages.surface.volume import MOST_BYTES, SurfaceFuser, auto_voxel, surface
+
+__all__ = [
+    "MOST_BYTES",
+    "SurfaceFuser",
+    "auto_voxel",
+    "depth_mesh",
+    "filled",
+    "lods",
+    "poisson",
+    "simplified",
+    "surface",
+    "without_small_parts",
+]
