@@ -1,8 +1,6 @@
 """Point clouds in files: PLY (Greg Turk, 1994: header, elements, properties), and the axes in which they are stored."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -12,6 +10,7 @@ from jaxtyping import UInt8
 from recon.errors import FormatError
 from recon.files import whole_file
 from recon.geometry import rigid
+from recon.io.ply import header_bytes, read_header, read_rows
 from recon.types import PointCloud, RigidTransform
 
 Up = Literal["z", "y", "camera"]
@@ -32,21 +31,9 @@ _AXES_COMMENT: dict[Up, str] = {
 }
 
 _CHUNK = 1 << 18
-_LONGEST_HEADER = 1 << 16
 _POINT = np.dtype(
     [(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")] + [(name, "u1") for name in ("red", "green", "blue")]
 )
-_TYPES = {
-    **dict.fromkeys(("char", "int8"), "i1"),
-    **dict.fromkeys(("uchar", "uint8"), "u1"),
-    **dict.fromkeys(("short", "int16"), "i2"),
-    **dict.fromkeys(("ushort", "uint16"), "u2"),
-    **dict.fromkeys(("int", "int32"), "i4"),
-    **dict.fromkeys(("uint", "uint32"), "u4"),
-    **dict.fromkeys(("float", "float32"), "f4"),
-    **dict.fromkeys(("double", "float64"), "f8"),
-}
-_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 _COLOR_NAMES = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
 
 
@@ -84,21 +71,11 @@ def write_ply(path: Path, cloud: PointCloud, comments: Sequence[str]) -> None:
     Raises:
         ValueError: a comment holds a line break.
     """
-    header = _header(len(cloud), comments)
+    header = header_bytes(comments, [("vertex", len(cloud), _POINT)])
     with whole_file(path) as partial, partial.open("wb") as file:
         file.write(header)
         for start in range(0, len(cloud), _CHUNK):
             file.write(_rows(cloud, slice(start, start + _CHUNK)).tobytes())
-
-
-def _header(count: int, comments: Sequence[str]) -> bytes:
-    if any(len(comment.splitlines()) > 1 for comment in comments):
-        raise ValueError("a comment is one line")
-    # Some readers insist on the format in the second line: comments come after it.
-    lines = ["ply", "format binary_little_endian 1.0", *(f"comment {comment}" for comment in comments)]
-    lines.append(f"element vertex {count}")
-    lines += [f"property {'float' if _POINT[name].kind == 'f' else 'uchar'} {name}" for name in _POINT.names or ()]
-    return "".join(f"{line}\n" for line in [*lines, "end_header"]).encode("ascii", "backslashreplace")
 
 
 def _rows(cloud: PointCloud, part: slice) -> np.ndarray:
@@ -109,14 +86,6 @@ def _rows(cloud: PointCloud, part: slice) -> np.ndarray:
     for channel, name in enumerate(_COLOR_NAMES[0]):
         rows[name] = cloud.colors[part, channel]
     return rows
-
-
-@dataclass(frozen=True, slots=True)
-class _Element:
-    name: str
-    count: int
-    properties: list[tuple[str, str]]
-    """(name, numpy type); a list has the type "list"."""
 
 
 def read_ply(path: Path) -> PointCloud:
@@ -133,7 +102,16 @@ def read_ply(path: Path) -> PointCloud:
             vertices = _vertices(path, file)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
-    points, normals = (_columns(vertices, names) for names in (("x", "y", "z"), ("nx", "ny", "nz")))
+    return cloud_of_rows(path, vertices)
+
+
+def cloud_of_rows(path: Path, vertices: np.ndarray) -> PointCloud:
+    """The points that rows of PLY describe (see `read_ply`).
+
+    Raises:
+        FormatError: there is no x, y and z.
+    """
+    points, normals = (columns(vertices, names) for names in (("x", "y", "z"), ("nx", "ny", "nz")))
     if points is None:
         raise FormatError(f"{path}: its vertices have no x, y and z")
     if normals is None:
@@ -149,78 +127,23 @@ def has_faces(path: Path) -> bool:
     """
     try:
         with path.open("rb") as file:
-            _order, elements = _read_header(path, file)
+            header = read_header(path, file)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
-    return any(element.name == "face" and element.count for element in elements)
+    return header.named("face") is not None
 
 
 def _vertices(path: Path, file: BinaryIO) -> np.ndarray:
-    order, elements = _read_header(path, file)
-    for element in elements:
-        if any(kind == "list" for _, kind in element.properties):
+    header = read_header(path, file)
+    for element in header.elements:
+        if element.lists:
             raise FormatError(f"{path}: element {element.name} has lists in or before the vertices: not supported")
-        kind = np.dtype([(name, order + kind) for name, kind in element.properties])
-        values = (
-            _ascii_rows(path, file, kind, element.count) if order == "=" else np.fromfile(file, kind, element.count)
-        )
-        if len(values) < element.count:
-            raise FormatError(f"{path}: ends after {len(values)} of {element.count} rows of {element.name}")
         if element.name == "vertex":
-            return values
-    raise FormatError(f"{path}: has no element vertex")
+            break
+    return read_rows(path, file, header, "vertex")["vertex"]
 
 
-def _ascii_rows(path: Path, file: BinaryIO, kind: np.dtype, count: int) -> np.ndarray:
-    lines = list(islice(file, count))
-    try:
-        return np.loadtxt(lines, kind, ndmin=1) if any(line.strip() for line in lines) else np.zeros(0, kind)
-    except ValueError as error:
-        raise FormatError(f"{path}: a row is not as the header says ({error})") from error
-
-
-def _read_header(path: Path, file: BinaryIO) -> tuple[str, list[_Element]]:
-    """The byte order ("<", ">", or "=" for ASCII) and the elements; the file stands at its first row afterwards."""
-    if file.readline(8).strip() != b"ply":
-        raise FormatError(f"{path}: is not a PLY file (its first line is not 'ply')")
-    lines = _header_lines(path, file)
-    words = next(lines, [])
-    if len(words) != 3 or words[0] != "format" or words[1] not in _ORDERS:
-        raise FormatError(f"{path}: its header names no known format")
-    order, elements = _ORDERS[words[1]], list[_Element]()
-    for words in lines:
-        try:
-            _declare(words, elements)
-        except (KeyError, ValueError, IndexError) as error:
-            raise FormatError(f"{path}: its header has the line '{' '.join(words)}', which is not PLY 1.0") from error
-    return order, elements
-
-
-def _declare(words: list[str], elements: list[_Element]) -> None:
-    """Add what one header line declares."""
-    match words:
-        case ["element", name, count]:
-            elements.append(_Element(name, int(count), []))
-        case ["property", "list", _, _, name]:
-            elements[-1].properties.append((name, "list"))
-        case ["property", kind, name]:
-            elements[-1].properties.append((name, _TYPES[kind]))
-        case _:
-            raise ValueError(words)
-
-
-def _header_lines(path: Path, file: BinaryIO) -> Iterator[list[str]]:
-    """The words of each line up to ``end_header``, without comments."""
-    while file.tell() < _LONGEST_HEADER and (line := file.readline(_LONGEST_HEADER)):
-        words = line.decode("latin-1").split()
-        if words == ["end_header"]:
-            return
-        if words and words[0] not in {"comment", "obj_info"}:
-            yield words
-    raise FormatError(f"{path}: its header has no end")
-
-
-def _columns(vertices: np.ndarray, names: Sequence[str]) -> np.ndarray | None:
+def columns(vertices: np.ndarray, names: Sequence[str]) -> np.ndarray | None:
     """The named properties side by side, or None where one is missing."""
     if not set(names) <= set(vertices.dtype.names or ()):
         return None
@@ -228,7 +151,7 @@ def _columns(vertices: np.ndarray, names: Sequence[str]) -> np.ndarray | None:
 
 
 def _colors(vertices: np.ndarray) -> UInt8[np.ndarray, "n 3"]:
-    found = (colors for names in _COLOR_NAMES if (colors := _columns(vertices, names)) is not None)
+    found = (colors for names in _COLOR_NAMES if (colors := columns(vertices, names)) is not None)
     colors = next(found, None)
     if colors is None:
         return np.full((len(vertices), 3), UNKNOWN_COLOR, np.uint8)
