@@ -11,6 +11,7 @@ from recon import ReconError, __version__
 from recon_cli.console import complain
 from recon_cli.depth import depth
 from recon_cli.eval import evaluate
+from recon_cli.mesh import mesh
 from recon_cli.models import models
 from recon_cli.options import explain
 from recon_cli.pointcloud import pointcloud
@@ -27,6 +28,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(pointcloud)
+app.command(mesh)
 app.command(depth)
 app.command(poses)
 app.command(view)

@@ -162,7 +162,7 @@ def earlier_results(output: Path, key: str) -> set[Path]:
 
 
 def numbered(
-    output: Path, ours: set[Path], files: Callable[[Path], list[Path]] = lambda path: [path]
+    output: Path, ours: set[Path], files: Callable[[Path], Sequence[Path]] = lambda path: [path]
 ) -> Iterator[Path]:
     """room.ply, room.2.ply, room.3.ply ...; none that belongs to somebody else, with the ``files`` that go with it."""
     yield output

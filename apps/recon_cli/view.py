@@ -27,12 +27,12 @@ def view(
     Parameters
     ----------
     result
-        Cloud (.ply) or mesh (.ply, .glb).
+        Cloud or mesh that recon wrote (.ply, .glb, .obj, .stl, .usdz, .las, .e57), or anybody else's.
     output
         HTML file to write; RESULT.html in the current folder where not given.
     trajectory
         Camera poses in the world of the result: TUM, KITTI, transforms.json, COLMAP and others. Where not given: the
-        .tum file beside the result, or what the result was made with, as its settings say.
+        result's own path, the .tum file beside it, or the poses that it was made with.
     open_
         Show it in the browser.
     """

@@ -152,6 +152,12 @@ class Scene:
             for shot, plan, frames in shots:
                 yield shot, plan, within(frames, plan.near, plan.far)
 
+    def pictures(self, observer: Observer, detail: int) -> Shots:
+        """The frames that are fused, again, with up to so many pixels: what a texture is made of."""
+        with closing(self._measured(observer, "texture", detail)) as shots:
+            for shot, plan, frames in shots:
+                yield shot, plan, clean(frames, edge=self.edge, near=plan.near, far=plan.far)
+
     def _measured(self, observer: Observer, told: str, detail: int) -> Shots:
         quantity = self.maps.quantity
         with closing(prefetched(self.source.frames(), AHEAD)) as decoded:

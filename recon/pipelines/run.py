@@ -34,7 +34,7 @@ from recon.pipelines.metres import Anchor, Gauge, gauges, probes
 from recon.pipelines.poses import Film, Found, Poses, find_poses, place_of, refined_camera
 from recon.pipelines.straight import calibration_of, straight_camera, straight_depth_maps, straight_masks, straightened
 from recon.pipelines.units import UNIT_NAMES, MapScale
-from recon.settings import CleanSettings, PointcloudSettings, PosesSettings
+from recon.settings import CleanSettings, MeshSettings, PointcloudSettings, PosesSettings
 from recon.stages.camera import NOMINAL_SIGMA, Camera, first_known, from_fov, given
 from recon.stages.camera import measured as measured_camera
 from recon.stages.letterbox import Content, find_content
@@ -287,7 +287,7 @@ class SettingsOfPlaces(SettingsOfLengths, Protocol):
 
 @contextmanager
 def reconstruction(
-    video: Path, output: Path, settings: PointcloudSettings, observer: Observer
+    video: Path, output: Path, settings: PointcloudSettings | MeshSettings, observer: Observer
 ) -> Iterator[Reconstruction]:
     """Find depth, camera, metres and poses for a video; the store of depth is kept open meanwhile.
 
