@@ -32,7 +32,7 @@ DARK, BRIGHT = 0.01, 0.9
 """Light between which ratios tell it: not noise, not clipped."""
 PART = 1 << 16
 """Texels that are worked on at a time."""
-LIMITS = Limits(texel=0.0, steepest=0.1, slack=0.01, depth_slack=0.08, unknown=0.1)
+LIMITS = Limits(texel=0.0, steepest=0.1, slack=0.01, depth_slack=0.08)
 
 
 class Texels(NamedTuple):

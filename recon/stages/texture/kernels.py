@@ -48,8 +48,6 @@ class Limits(NamedTuple):
     """Part of the depth by which the mesh may be behind itself."""
     depth_slack: float
     """Part of the depth by which the mesh and the frame's depth may differ."""
-    unknown: float
-    """What a view is worth where the frame has no depth."""
 
 
 class Kernels(NamedTuple):
@@ -222,7 +220,7 @@ def _seen(places, view, limits, found):  # noqa: ANN001, ANN202 - in one piece: 
         slope = z / min(fx, fy) * np.sqrt(1.0 - min(cosine, 1.0) ** 2) / cosine  # change of depth in a pixel
         if z - front[row, column] > limits.slack * z + slope:
             continue
-        score, depth = limits.unknown, measured[row, column]
+        score, depth = 1.0, measured[row, column]
         if depth > 0.0:  # known
             off = (z - depth) / (limits.depth_slack * z + slope)
             score = max(1.0 - off * off, 0.0) ** 2
