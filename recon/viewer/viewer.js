@@ -35,7 +35,7 @@
     setTheme(options.get("theme") || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
     document.body.classList.toggle("bare", options.has("bare"));
     await new Promise((done) => setTimeout(done)); // lets "Loading ..." appear
-    model = await { cloud: loadCloud, ply: loadPly, glb: loadGlb }[facts.kind]();
+    model = await { cloud: loadCloud, glb: loadGlb }[facts.kind]();
     world.add(model.object);
     scene.add(world);
     takeSamples();
@@ -84,19 +84,6 @@
     const normals = bytes("normals");
     if (normals) geometry.setAttribute("normal", new three.BufferAttribute(new Int8Array(normals.buffer), 3, true));
     return { object: pointsOf(geometry, facts.spacing), solids: [], wires: [] };
-  }
-
-  async function loadPly() {
-    const geometry = new three.PLYLoader().parse(bytes("model").buffer);
-    const colors = bytes("colors");
-    if (colors) geometry.setAttribute("color", new three.BufferAttribute(linear(colors), 3));
-    return modelOf(new three.Mesh(geometry, new three.MeshBasicMaterial({ vertexColors: colors !== null })));
-  }
-
-  /** Light for each sRGB byte, in which three.js reckons (PLYLoader rounds it to bytes, which spoils dark colours). */
-  function linear(colors) {
-    const light = Float32Array.from({ length: 256 }, (_, byte) => new three.Color().setRGB(byte / 255, 0, 0, three.SRGBColorSpace).r);
-    return Float32Array.from(colors, (byte) => light[byte]);
   }
 
   async function loadGlb() {

@@ -2,7 +2,6 @@
 export {
   BufferAttribute,
   BufferGeometry,
-  Color,
   DoubleSide,
   Euler,
   FrontSide,
@@ -17,7 +16,6 @@ export {
   Quaternion,
   Raycaster,
   Scene,
-  SRGBColorSpace,
   ShaderMaterial,
   Vector2,
   Vector3,
@@ -25,4 +23,3 @@ export {
 } from "three";
 export { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 export { GLTFLoader } from "three/examples/jsm/loaders/GLTFLoader.js";
-export { PLYLoader } from "three/examples/jsm/loaders/PLYLoader.js";
