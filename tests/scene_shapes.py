@@ -52,10 +52,11 @@ def cloud(count: int, seed: int = 0) -> PointCloud:
 
 
 def random_mesh(count: int, seed: int) -> Mesh:
-    """Random triangles that use every vertex."""
+    """Random triangles that use every vertex; none has a corner twice."""
     points, rng = cloud(count, seed), np.random.default_rng(seed + 1)
-    more = rng.integers(0, count, (count, 2))
-    triangles = np.concatenate([np.arange(count)[:, None], more], axis=1).astype(np.int32)
+    second = rng.integers(1, count - 1, count)
+    third = rng.integers(second + 1, count)
+    triangles = ((np.arange(count)[:, None] + np.stack([0 * second, second, third], axis=1)) % count).astype(np.int32)
     return Mesh(points.points, triangles, points.colors, points.normals)
 
 

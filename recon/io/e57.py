@@ -45,7 +45,7 @@ def read_e57(path: Path) -> Scene:
         file = pye57.E57(str(path))
         scans = [file.read_scan(number, ignore_missing_fields=True, colors=True) for number in range(file.scan_count)]
         file.close()
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
+    except (pye57.libe57.E57Exception, ValueError, KeyError, OSError) as error:
         raise FormatError(f"{path}: cannot be read as E57 ({' '.join(str(error).split())})") from error
     if not scans:
         raise FormatError(f"{path}: holds no scan")

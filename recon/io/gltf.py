@@ -88,7 +88,7 @@ def read_gltf(path: Path) -> Scene:
         parts = [part for node, pose in placed for part in _parts(asset, node, pose)]
         camera = _camera_path(asset, placed)
         extras = asset.document.get("scenes", [{}])[asset.document.get("scene", 0)].get("extras", {})
-    except (KeyError, IndexError, TypeError, ValueError, struct.error) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, struct.error) as error:
         raise FormatError(f"{path}: is damaged or not glTF 2.0 ({type(error).__name__}: {error})") from error
     if not parts:
         raise FormatError(f"{path}: holds no triangles and no points")
@@ -104,6 +104,9 @@ def _parsed(path: Path, data: bytes) -> _Asset:
     else:
         text = data
     document = json.loads(text)
+    version = str(document["asset"]["version"])
+    if not version.startswith("2."):
+        raise FormatError(f"{path}: is glTF {version}, and recon reads 2.0")
     unknown = set(document.get("extensionsRequired", [])) - _KNOWN
     if unknown:
         raise FormatError(f"{path}: needs {', '.join(sorted(unknown))}, which recon does not read: save it without")

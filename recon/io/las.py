@@ -58,6 +58,8 @@ def read_las(path: Path) -> Scene:
         las = laspy.read(path)
     except (laspy.errors.LaspyException, ValueError, OSError, EOFError) as error:
         raise FormatError(f"{path}: cannot be read as LAS ({' '.join(str(error).split())})") from error
+    if len(las.points) != las.header.point_count:
+        raise FormatError(f"{path}: is cut short: {len(las.points)} of {las.header.point_count} points")
     points = np.asarray(las.xyz, np.float64).astype(np.float32)
     notes, up = said(_text(las.header).splitlines())
     return Scene(PointCloud(points, _colors(las, len(points)), np.zeros_like(points)), up or "z", notes=notes)

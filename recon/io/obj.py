@@ -4,6 +4,7 @@ Colours of vertices follow the coordinates (``v x y z r g b``, sRGB from 0 to 1)
 with a texture they stay away. Texture coordinates begin below left. The material is white, so that nothing darkens.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -113,11 +114,13 @@ def read_obj(path: Path) -> Scene:
     lines = [line[2:].decode("utf-8", "replace").strip() for line in data[: 1 << 14].splitlines() if line[:2] == b"# "]
     notes, up = said(lines)
     try:
-        loaded = trimesh.load_scene(path, process=False, maintain_order=True)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # numbers that are missing
+            loaded = trimesh.load_scene(path, process=False, maintain_order=True)
+    except (RuntimeWarning, ValueError, TypeError, KeyError, IndexError, AttributeError, OSError) as error:
         raise FormatError(f"{path}: cannot be read as OBJ ({' '.join(str(error).split())})") from error
     pictures = _pictures(path, data)
-    parts = [_part(path, part, pictures) for part in loaded.dump()]
+    parts = [_part(path, part, pictures) for part in loaded.geometry.values()]  # dump() would lose the normals
     if not parts:
         raise FormatError(f"{path}: holds no triangles and no points")
     return Scene(joined(parts), up or "y", notes=notes)
@@ -126,13 +129,18 @@ def read_obj(path: Path) -> Scene:
 def _part(path: Path, part: Any, pictures: Mapping[str, Path]) -> Shape:  # noqa: ANN401 - trimesh has no types
     """What trimesh made of the faces of one material, or of all points."""
     vertices = np.asarray(part.vertices, np.float32)
+    if vertices.ndim != 2 or vertices.shape[1] != 3:
+        raise FormatError(f"{path}: is damaged: a vertex has fewer than three numbers")
     if not hasattr(part, "faces"):
         return PointCloud(vertices, _colors(part.colors, len(vertices)), np.zeros_like(vertices))
     normals = np.asarray(part.vertex_normals, np.float32)
     visual = part.visual
     has_uv = visual.kind == "texture" and visual.uv is not None
     colors = grey(len(vertices)) if visual.kind != "vertex" else _colors(visual.vertex_colors, len(vertices))
-    mesh = checked_mesh(path, PointCloud(vertices, colors, normals), np.asarray(part.faces, np.int64))
+    triangles = np.asarray(part.faces, np.int64)
+    if triangles.ndim != 2 or triangles.shape[1] != 3 or normals.shape != vertices.shape:
+        raise FormatError(f"{path}: is damaged: a face has fewer than three corners")
+    mesh = checked_mesh(path, PointCloud(vertices, colors, normals), triangles)
     picture = pictures.get(str(visual.material.name)) if has_uv else None
     if picture is None:
         return mesh

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from recon.errors import FormatError
 from recon.files import whole_file
-from recon.io.asset import Look, Scene, grey, mesh_of, package
+from recon.io.asset import Look, Notes, Scene, file_bytes, grey, mesh_of, package
 from recon.types import Mesh, PointCloud
 
 _TRIANGLE = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -45,14 +46,28 @@ def read_stl(path: Path) -> Scene:
 
     Raises:
         FormatError: it is missing or damaged.
-        MissingPackageError: trimesh is not installed.
+        MissingPackageError: it is ASCII, and trimesh, which reads that, is not installed.
     """
+    data = file_bytes(path)
+    count = int.from_bytes(data[_HEADER : _HEADER + 4], "little")
+    if len(data) == _HEADER + 4 + _TRIANGLE.itemsize * count and count:
+        corners = np.frombuffer(data, _TRIANGLE, count, _HEADER + 4)["corners"].reshape(-1, 3)
+    elif data[:5] == b"solid":
+        corners = _ascii(path)
+    else:
+        raise FormatError(f"{path}: is no STL, or cut short: {len(data)} bytes do not fit {count} triangles")
+    vertices, rows = np.unique(corners, axis=0, return_inverse=True)
+    mesh = Mesh(vertices, rows.reshape(-1, 3).astype(np.int32), grey(len(vertices)), np.zeros_like(vertices))
+    return Scene(mesh, None, notes=Notes("relative"))
+
+
+def _ascii(path: Path) -> Float32[np.ndarray, "n 3"]:
     trimesh = package(path, "trimesh", "mesh")
     try:
         soup = trimesh.load_mesh(path, process=False)
-        corners = np.asarray(soup.vertices, np.float32)[np.asarray(soup.faces)].reshape(-1, 3)
+        corners: Float32[np.ndarray, "n 3"] = np.asarray(soup.vertices, np.float32)[np.asarray(soup.faces).reshape(-1)]
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OSError) as error:
         raise FormatError(f"{path}: cannot be read as STL ({' '.join(str(error).split())})") from error
-    vertices, rows = np.unique(corners, axis=0, return_inverse=True)
-    triangles = rows.reshape(-1, 3).astype(np.int32)
-    return Scene(Mesh(vertices, triangles, grey(len(vertices)), np.zeros_like(vertices)), None)
+    if not len(corners):
+        raise FormatError(f"{path}: holds no triangles")
+    return corners
