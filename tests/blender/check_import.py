@@ -120,6 +120,7 @@ def render(path: Path) -> None:
     scene.render.threads_mode, scene.render.threads = "FIXED", 2
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 320, 240, 100
     scene.view_settings.view_transform = "Standard"  # AgX would change the colours
+    scene.render.dither_intensity = 0.0  # would move colours by one
     scene.render.image_settings.file_format = "PNG"
     scene.render.filepath = str(path)
     bpy.ops.render.render(write_still=True)
