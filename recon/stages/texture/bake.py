@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32
+from jaxtyping import Bool, Float32, Float64, Int32
 
 from recon.errors import ReconError
 from recon.stages.texture.kernels import Limits, View, kernels
@@ -18,12 +18,14 @@ BAND = (0.5, 0.8)
 """Parts of the best score: below the first a view counts for nothing, above the second always for something."""
 MARGIN = 1.5
 """Texels beside a chart into which it goes on."""
-FAINT = 0.005
+FAINT = 0.01
 """Best score below which the colours of the vertices shine through."""
 STRONGEST = 2.5
 """Gain, at most; one by it, at least."""
 COMPARED = 20_000
 """Vertices, about, whose colours tell the exposure of a frame."""
+COARSEST = 4.0
+"""Pixels, at most, that a vertex is compared with."""
 FEWEST = 50
 """Vertices below which it is not told; of a cell, those as which the whole picture counts."""
 CELLS = 8
@@ -44,6 +46,8 @@ class Texels(NamedTuple):
     """Position and normal."""
     painted: Float32[np.ndarray, "k 3"]
     """Light of the vertices' colours."""
+    inside: Bool[np.ndarray, " k"]
+    """Not in the margin of a chart."""
     limits: Limits
 
 
@@ -51,17 +55,17 @@ def texels_of(mesh: Mesh, uv: Float32[np.ndarray, "n 2"], size: int) -> Texels:
     """The texels of a mesh that is cut into charts; normals that are not known are those of the triangles around."""
     values = np.concatenate([mesh.vertices, mesh.normals, linear_table()[mesh.colors]], axis=1)
     places = uv.astype(np.float64) * size
-    numbers, mixed = kernels().rasterised(places, mesh.triangles, values, size, MARGIN)
+    numbers, mixed, inside = kernels().rasterised(places, mesh.triangles, values, size, MARGIN)
     flat = np.concatenate([places, np.zeros((len(places), 1))], axis=1)
     area, room = (_areas(points, mesh.triangles).sum() for points in (mesh.vertices.astype(np.float64), flat))
     limits = LIMITS._replace(texel=float(np.sqrt(area / room)))
-    return Texels(numbers, np.ascontiguousarray(mixed[:, :6]), np.ascontiguousarray(mixed[:, 6:]), limits)
+    return Texels(numbers, np.ascontiguousarray(mixed[:, :6]), np.ascontiguousarray(mixed[:, 6:]), inside, limits)
 
 
 def mixed(
     texels: Texels, mesh: Mesh, views: Callable[[], Iterator[tuple[PosedFrame, float]]]
-) -> Float32[np.ndarray, "k 3"]:
-    """Light of each texel.
+) -> tuple[Float32[np.ndarray, "k 3"], Bool[np.ndarray, " k"]]:
+    """Light of each texel, and where it is known: in the margins, not where no view sees any mesh.
 
     Raises:
         ReconError: no view sees any.
@@ -82,8 +86,7 @@ def mixed(
             kernels().added(found, best[part], BAND, view, sums[part])
     seen = np.minimum(best[:, :1] / np.float32(FAINT), 1)
     light = sums[:, :3] / np.maximum(sums[:, 3:], np.float32(1e-12))
-    whole: Float32[np.ndarray, "k 3"] = light * seen + texels.painted * (1 - seen)
-    return whole
+    return light * seen + texels.painted * (1 - seen), texels.inside | (best[:, 0] > FAINT)
 
 
 def _parts(count: int) -> list[slice]:
@@ -114,18 +117,19 @@ def with_normals(mesh: Mesh) -> Mesh:
 def _gains(view: View, mesh: Mesh) -> Float32[np.ndarray, "_ _ 3"]:
     """What brings the light of a view to that of the mesh's vertices: medians of ratios, in a coarse grid.
 
-    A vertex is compared with as much of the picture as it stands for, for it is a mean. In each cell the median of the
-    whole picture counts as some vertices more.
+    A vertex is compared with as much of the picture as it stands for, up to a few pixels, for it is a mean; vertices
+    near edges are left out. In each cell the median of the whole picture counts as some vertices more.
     """
     some = slice(None, None, max(1, len(mesh.vertices) // COMPARED))
     places = np.concatenate([mesh.vertices[some], mesh.normals[some]], axis=1)
     spacing = np.sqrt(_areas(mesh.vertices.astype(np.float64), mesh.triangles).mean())
     found = _seen(places, view, LIMITS._replace(texel=float(spacing)))
+    found[:, 2] = np.minimum(found[:, 2], COARSEST)
     light = np.zeros((len(places), 3), np.float32)
     kernels().sampled(found, view, light)
     fused = linear_table()[mesh.colors[some]]
     both = (np.minimum(fused, light) > DARK) & (np.maximum(fused, light) < BRIGHT)
-    rows = np.flatnonzero(both.all(axis=1) & (found[:, 3] > 0))
+    rows = np.flatnonzero(both.all(axis=1) & (found[:, 3] > found[:, 3].max() / 4))
     return _grid_of_gains(found[rows, :2], np.log(fused[rows] / light[rows]), view.front.shape)
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from recon.compiled import compiled
 
@@ -45,7 +45,7 @@ class Limits(NamedTuple):
     steepest: float
     """Cosine of the angle between normal and ray at which a surface is seen too flat to tell anything."""
     slack: float
-    """Part of the depth by which the mesh may be behind itself."""
+    """Part of the depth by which a place may be off the mesh as it is drawn."""
     depth_slack: float
     """Part of the depth by which the mesh and the frame's depth may differ."""
 
@@ -53,7 +53,7 @@ class Limits(NamedTuple):
 class Kernels(NamedTuple):
     """The functions below, compiled."""
 
-    rasterised: Callable[..., tuple[Int32[np.ndarray, " k"], Float32[np.ndarray, "k c"]]]
+    rasterised: Callable[..., tuple[Int32[np.ndarray, " k"], Float32[np.ndarray, "k c"], Bool[np.ndarray, " k"]]]
     drawn: Callable[..., None]
     seen: Callable[..., None]
     ranked: Callable[..., None]
@@ -76,7 +76,7 @@ def kernels() -> Kernels:
 
 @no_type_check
 def _rasterised(places, triangles, values, size, margin):  # noqa: ANN001, ANN202
-    """Texels of charts, and the vertices' values (n, c) interpolated there: (texel numbers (k,), values (k, c)).
+    """Texels of charts: their numbers (k,), the vertices' values (n, c) there (k, c), and if they are inside (k,).
 
     A texel belongs to the triangle that its centre is in, or that is nearest within a margin (in texels): there the
     triangle goes on in its plane, so that what a bilinear filter mixes in at a chart's border is right too.
@@ -103,7 +103,7 @@ def _rasterised(places, triangles, values, size, margin):  # noqa: ANN001, ANN20
         for j in range(values.shape[1]):
             for r in range(3):
                 mixed[i, j] += share[r] * values[corners[r], j]
-    return texels, mixed
+    return texels, mixed, distance.ravel()[texels] == 0.0
 
 
 @no_type_check
@@ -218,7 +218,7 @@ def _seen(places, view, limits, found):  # noqa: ANN001, ANN202 - in one piece: 
             continue
         column, row = int(x), int(y)
         slope = z / min(fx, fy) * np.sqrt(1.0 - min(cosine, 1.0) ** 2) / cosine  # change of depth in a pixel
-        if z - front[row, column] > limits.slack * z + slope:
+        if not abs(z - front[row, column]) <= limits.slack * z + slope:  # behind something, or beside the mesh
             continue
         score, depth = 1.0, measured[row, column]
         if depth > 0.0:  # known

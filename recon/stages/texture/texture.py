@@ -47,10 +47,8 @@ def textured(mesh: Mesh, frames: Frames, size: int, *, most_views: int = 100) ->
     mesh = with_normals(mesh)
     cut, uv = unwrapped(mesh, size)
     texels = texels_of(cut, uv, size)
-    light = np.zeros((size * size, 3), np.float32)
-    light[texels.numbers] = mixed(texels, mesh, lambda: _taken(frames(), used))
-    known = np.zeros(size * size, bool)
-    known[texels.numbers] = True
+    light, known = np.zeros((size * size, 3), np.float32), np.zeros(size * size, bool)
+    light[texels.numbers], known[texels.numbers] = mixed(texels, mesh, lambda: _taken(frames(), used))
     texture = srgb(spread(light.reshape(size, size, 3), known.reshape(size, size)))
     return TexturedMesh(Mesh(cut.vertices, cut.triangles, _colors(texture, uv), cut.normals), uv, texture)
 

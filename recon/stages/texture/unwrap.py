@@ -5,7 +5,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int32, Int64
 
 from recon.errors import MissingPackageError, ReconError
 from recon.types import Mesh
@@ -83,7 +83,7 @@ def _options(xatlas: ModuleType, size: int) -> tuple[Any, Any]:
     return xatlas.ChartOptions(), pack
 
 
-def _joined(mesh: Mesh, atlas: Any, rows: list[Int64[np.ndarray, " _"]]) -> tuple[Mesh, Float32[np.ndarray, "n 2"]]:  # noqa: ANN401 - a type of xatlas
+def _joined(mesh: Mesh, atlas: Any, rows: list[Int32[np.ndarray, " _"]]) -> tuple[Mesh, Float32[np.ndarray, "n 2"]]:  # noqa: ANN401 - a type of xatlas
     """The parts in one mesh; the layout made square, so that texels are."""
     cut = [atlas.get_mesh(part) for part in range(len(rows))]
     starts = np.cumsum([0, *(len(source) for source, _, _ in cut)])
