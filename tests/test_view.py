@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -294,6 +295,12 @@ def test_a_glb_that_needs_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "parts.glb").write_bytes(head + text)
     with pytest.raises(FormatError, match="needs another file"):
         write_view(tmp_path / "view.html", tmp_path / "parts.glb")
+
+
+def test_help_is_what_it_was(snapshot: object) -> None:
+    command = [sys.executable, "-c", "from recon_cli.cli import main; main()", "view", "--help"]
+    environment = {**os.environ, "COLUMNS": "100"}
+    assert subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout == snapshot
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

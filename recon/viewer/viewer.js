@@ -2,6 +2,7 @@
 // The file's own axes exist only below `world`, which turns them to y up. Colours are drawn as they stand in the file.
 "use strict";
 (() => {
+  addEventListener("error", (event) => say(`This page cannot be shown here: ${event.message}`)); // no WebGL, for example
   const facts = JSON.parse(byId("facts").textContent);
   const canvas = byId("canvas");
   const renderer = new three.WebGLRenderer({ canvas, antialias: true, powerPreference: "high-performance" });
@@ -29,7 +30,7 @@
     "-z": [Math.PI / 2, 0, 0], "+x": [0, 0, Math.PI / 2], "-x": [0, 0, -Math.PI / 2],
   };
 
-  start().catch((error) => say(`This page cannot be shown: ${error.message}`));
+  start().catch((error) => say(`This page cannot be shown here: ${error.message}`));
 
   async function start() {
     setTheme(options.get("theme") || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
@@ -44,6 +45,7 @@
     setUp(facts.up);
     connect();
     reset();
+    if (fromBehind()) byId("backs").click();
     applyOptions();
     say("");
     document.documentElement.dataset.ready = "yes";
@@ -175,13 +177,22 @@
     const total = clouds.reduce((sum, each) => sum + each.geometry.attributes.position.count, 0);
     const step = Math.max(1, Math.floor(total / SAMPLES));
     for (const each of clouds) {
-      const positions = each.geometry.attributes.position;
-      for (let i = 0; i < positions.count; i += step) {
-        samples.push(new three.Vector3().fromBufferAttribute(positions, i).applyMatrix4(each.matrixWorld));
+      const { position, normal } = each.geometry.attributes;
+      for (let i = 0; i < position.count; i += step) {
+        const sample = new three.Vector3().fromBufferAttribute(position, i).applyMatrix4(each.matrixWorld);
+        if (normal) sample.normal = new three.Vector3().fromBufferAttribute(normal, i).transformDirection(each.matrixWorld);
+        samples.push(sample);
       }
       each.geometry.computeBoundingSphere();
     }
     bounds.spheres = clouds.map((each) => each.geometry.boundingSphere.clone().applyMatrix4(each.matrixWorld));
+  }
+
+  /** Whether the first view shows hardly anything but back sides: then they had better be drawn. */
+  function fromBehind() {
+    const from = world.worldToLocal(eye.position.clone());
+    const known = samples.filter((each) => each.normal && each.normal.lengthSq() > 0.1);
+    return known.filter((each) => each.normal.dot(from.clone().sub(each)) < 0).length > 0.8 * known.length;
   }
 
   // ---- the world, its bounds and its grid -------------------------------------------------------------------------
@@ -580,8 +591,7 @@
 
   function frame(now) {
     view.pending = false;
-    const seconds = Math.min(0.1, (now - view.last) / 1000);
-    const going = advance(view.last ? seconds : 0);
+    const going = advance(view.last ? (now - view.last) / 1000 : 0);
     draw();
     view.last = going ? now : 0;
     if (going) invalidate();
@@ -592,7 +602,7 @@
       setTime(view.time + seconds);
       if (view.time >= path.end) setPlaying(false);
     }
-    const moved = view.mode === "fly" && move(seconds);
+    const moved = view.mode === "fly" && move(Math.min(0.1, seconds));
     const swung = view.mode === "orbit" && orbit.update();
     return view.playing || moved || swung;
   }
@@ -610,6 +620,7 @@
   // ---- buttons and keys -------------------------------------------------------------------------------------------
 
   function connect() {
+    byId("panel").open = innerWidth > 640;
     const meshes = model.solids.length > 0;
     const colored = model.solids.some((each) => each.material.map || each.material.vertexColors);
     byId("row-points").hidden = byId("row-size").hidden = meshes;
