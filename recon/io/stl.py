@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32
 
 from recon.errors import FormatError
 from recon.files import whole_file
@@ -56,9 +56,18 @@ def read_stl(path: Path) -> Scene:
         corners = _ascii(path)
     else:
         raise FormatError(f"{path}: is no STL, or cut short: {len(data)} bytes do not fit {count} triangles")
-    vertices, rows = np.unique(corners, axis=0, return_inverse=True)
-    mesh = Mesh(vertices, rows.reshape(-1, 3).astype(np.int32), grey(len(vertices)), np.zeros_like(vertices))
-    return Scene(mesh, None, notes=Notes("relative"))
+    vertices, triangles = _welded(corners)
+    return Scene(Mesh(vertices, triangles, grey(len(vertices)), np.zeros_like(vertices)), None, notes=Notes("relative"))
+
+
+def _welded(corners: Float32[np.ndarray, "n 3"]) -> tuple[Float32[np.ndarray, "v 3"], Int32[np.ndarray, "t 3"]]:
+    """Vertices and triangles of corners, three by three (as `numpy.unique` along rows, ten times as fast)."""
+    order = np.lexsort(corners.T)
+    inline = corners[order]
+    is_first = np.concatenate([[True], (inline[1:] != inline[:-1]).any(axis=1)])
+    rows = np.zeros(len(corners), np.int32)
+    rows[order] = np.cumsum(is_first) - 1
+    return inline[is_first], rows.reshape(-1, 3)
 
 
 def _ascii(path: Path) -> Float32[np.ndarray, "n 3"]:

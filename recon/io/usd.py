@@ -82,7 +82,7 @@ def _write_layer(pxr: Any, path: Path, scene: Scene, look: Look) -> None:
     if isinstance(scene.shape, TexturedMesh):
         picture = path.with_name("texture.jpg" if look.picture == "jpeg" else "texture.png")
         picture.write_bytes(encoded(scene.shape.texture, look))
-        _add_texture(pxr, stage, prim, scene.shape, picture.name)
+        _add_texture(pxr, stage, prim, scene.shape, f"./{picture.name}")
     else:
         _add_colors(pxr, stage, prim, scene.shape)
     if scene.camera is not None:
