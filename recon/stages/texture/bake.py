@@ -83,7 +83,8 @@ def mixed(
         view = prepared(frame, mesh, sharpness)._replace(gains=gain)
         for part in _parts(len(best)):
             found = _seen(texels.places[part], view, texels.limits)
-            kernels().added(found, best[part], BAND, view, sums[part])
+            kernels().weighted(found, best[part], BAND)
+            kernels().added(found, _lit(found, view), sums[part])
     seen = np.minimum(best[:, :1] / np.float32(FAINT), 1)
     light = sums[:, :3] / np.maximum(sums[:, 3:], np.float32(1e-12))
     return light * seen + texels.painted * (1 - seen), texels.inside | (best[:, 0] > FAINT)
@@ -99,6 +100,13 @@ def _seen(places: Float32[np.ndarray, "k 6"], view: View, limits: Limits) -> Flo
     found = np.zeros((len(places), 4), np.float32)
     kernels().seen(places, view, limits, found)
     return found
+
+
+def _lit(found: Float32[np.ndarray, "k 4"], view: View) -> Float32[np.ndarray, "k 3"]:
+    """Light of what a view says something of, at the exposure of the mesh."""
+    light = np.zeros((len(found), 3), np.float32)
+    kernels().lit(found, view, light)
+    return light
 
 
 def with_normals(mesh: Mesh) -> Mesh:
@@ -125,8 +133,7 @@ def _gains(view: View, mesh: Mesh) -> Float32[np.ndarray, "_ _ 3"]:
     spacing = np.sqrt(_areas(mesh.vertices.astype(np.float64), mesh.triangles).mean())
     found = _seen(places, view, LIMITS._replace(texel=float(spacing)))
     found[:, 2] = np.minimum(found[:, 2], COARSEST)
-    light = np.zeros((len(places), 3), np.float32)
-    kernels().sampled(found, view, light)
+    light = _lit(found, view)
     fused = linear_table()[mesh.colors[some]]
     both = (np.minimum(fused, light) > DARK) & (np.maximum(fused, light) < BRIGHT)
     rows = np.flatnonzero(both.all(axis=1) & (found[:, 3] > found[:, 3].max() / 4))

@@ -57,8 +57,9 @@ class Kernels(NamedTuple):
     drawn: Callable[..., None]
     seen: Callable[..., None]
     ranked: Callable[..., None]
+    weighted: Callable[..., None]
+    lit: Callable[..., None]
     added: Callable[..., None]
-    sampled: Callable[..., None]
 
 
 @cache
@@ -66,9 +67,9 @@ def kernels() -> Kernels:
     """Compiled at the first use; numba is imported then."""
     from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only texturing has to spend
 
-    for part in (_outside, _bounds, _add_bilinear, _light, _gain):
+    for part in (_outside, _bounds):
         register_jitable(part)
-    return Kernels(*map(compiled, (_rasterised, _drawn, _seen, _ranked, _added, _sampled)))
+    return Kernels(*map(compiled, (_rasterised, _drawn, _seen, _ranked, _weighted, _lit, _added)))
 
 
 # Numba infers the types of the functions below itself.
@@ -248,75 +249,69 @@ def _ranked(found, best):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _added(found, best, band, view, sums):  # noqa: ANN001, ANN202
-    """Add light and weight (k, 4) of a view to those texels of which it is one of the best.
+def _weighted(found, best, band):  # noqa: ANN001, ANN202
+    """Turn the scores of a view into weights: how much it says of texels of which it is one of the best.
 
     The weight is 1 at the best score and falls to 0, without a step, at the last of the best ones; but not before the
     upper, and not beyond the lower end of a band in parts of the best.
     """
-    light = np.zeros(3)
+    last = best.shape[1] - 1
     for i in range(len(found)):
         score, most = found[i, 3], best[i, 0]
-        least = min(max(best[i, best.shape[1] - 1], band[0] * most), band[1] * most)
-        if score <= least:
-            continue
-        weight = ((score - least) / (most - least)) ** 2
-        _light(i, found, view.pixels, view.levels, light)
-        _gain(i, found, view.gains, view.front.shape, light)
-        for c in range(3):
-            sums[i, c] += weight * light[c]
-        sums[i, 3] += weight
+        least = min(max(best[i, last], band[0] * most), band[1] * most)
+        found[i, 3] = ((score - least) / (most - least)) ** 2 if score > least else 0.0
 
 
 @no_type_check
-def _sampled(found, view, light):  # noqa: ANN001, ANN202
-    """Light (k, 3) of what a view sees."""
-    mixed = np.zeros(3)
-    for i in range(len(found)):
-        if found[i, 3] > 0.0:
-            _light(i, found, view.pixels, view.levels, mixed)
-            for c in range(3):
-                light[i, c] = mixed[c]
+def _lit(found, view, light):  # noqa: ANN001, ANN202 - in one piece: calls with arrays cost more than the work
+    """Light (k, 3), at the exposure of the mesh, where a view says something: trilinear between the levels.
 
-
-@no_type_check
-def _light(i, found, pixels, levels, light):  # noqa: ANN001, ANN202
-    """Light where a texel is seen: trilinear between the levels whose pixels are as large as it."""
-    level = min(max(np.log2(found[i, 2]), 0.0), len(levels) - 1.0)
-    fine = int(level)
-    for c in range(3):
-        light[c] = 0.0
-    for number in range(fine, min(fine + 2, len(levels))):
-        share = 1.0 - abs(level - number)
-        start, height, width = levels[number, 0], levels[number, 1], levels[number, 2]
-        x = min(max(found[i, 0] * width / levels[0, 2] - 0.5, 0.0), width - 1.0)
-        y = min(max(found[i, 1] * height / levels[0, 1] - 0.5, 0.0), height - 1.0)
-        _add_bilinear(pixels, start, width, height, x, y, share, light)
-
-
-@no_type_check
-def _gain(i, found, gains, shape, light):  # noqa: ANN001, ANN202
-    """Bring light to the exposure of the mesh: by a coarse grid of gains over the picture."""
+    The levels are those whose pixels are as large as a texel; gains are bilinear in their grid.
+    """
+    pixels, levels, gains = view.pixels, view.levels, view.gains
     rows, columns = gains.shape[:2]
-    x = min(max(found[i, 0] * columns / shape[1] - 0.5, 0.0), columns - 1.0)
-    y = min(max(found[i, 1] * rows / shape[0] - 0.5, 0.0), rows - 1.0)
-    left, top = int(x), int(y)
-    right, bottom = min(left + 1, columns - 1), min(top + 1, rows - 1)
-    x, y = x - left, y - top
-    for c in range(3):
-        upper = gains[top, left, c] * (1.0 - x) + gains[top, right, c] * x
-        lower = gains[bottom, left, c] * (1.0 - x) + gains[bottom, right, c] * x
-        light[c] *= upper * (1.0 - y) + lower * y
+    high, wide, count = levels[0, 1], levels[0, 2], len(levels)
+    for i in range(len(found)):
+        if found[i, 3] <= 0.0:
+            continue
+        level = min(max(np.log2(found[i, 2]), 0.0), count - 1.0) if found[i, 2] > 1.0 else 0.0
+        red, green, blue = 0.0, 0.0, 0.0
+        for number in range(int(level), min(int(level) + 2, count)):
+            share = 1.0 - abs(level - number)
+            if share <= 0.0:
+                continue
+            start, height, width = levels[number, 0], levels[number, 1], levels[number, 2]
+            x = min(max(found[i, 0] * width / wide - 0.5, 0.0), width - 1.0)
+            y = min(max(found[i, 1] * height / high - 0.5, 0.0), height - 1.0)
+            left, top = int(x), int(y)
+            x, y = x - left, y - top
+            a = start + top * width + left
+            b = a + (1 if left + 1 < width else 0)
+            down = width if top + 1 < height else 0
+            c, d = a + down, b + down
+            at_a, at_b = share * (1.0 - x) * (1.0 - y), share * x * (1.0 - y)
+            at_c, at_d = share * (1.0 - x) * y, share * x * y
+            red += at_a * pixels[a, 0] + at_b * pixels[b, 0] + at_c * pixels[c, 0] + at_d * pixels[d, 0]
+            green += at_a * pixels[a, 1] + at_b * pixels[b, 1] + at_c * pixels[c, 1] + at_d * pixels[d, 1]
+            blue += at_a * pixels[a, 2] + at_b * pixels[b, 2] + at_c * pixels[c, 2] + at_d * pixels[d, 2]
+        x = min(max(found[i, 0] * columns / wide - 0.5, 0.0), columns - 1.0)
+        y = min(max(found[i, 1] * rows / high - 0.5, 0.0), rows - 1.0)
+        left, top = int(x), int(y)
+        right, bottom = min(left + 1, columns - 1), min(top + 1, rows - 1)
+        x, y = x - left, y - top
+        at_a, at_b, at_c, at_d = (1.0 - x) * (1.0 - y), x * (1.0 - y), (1.0 - x) * y, x * y
+        for j in range(3):
+            gain = at_a * gains[top, left, j] + at_b * gains[top, right, j]
+            gain += at_c * gains[bottom, left, j] + at_d * gains[bottom, right, j]
+            light[i, j] = gain * (red if j == 0 else (green if j == 1 else blue))
 
 
 @no_type_check
-def _add_bilinear(pixels, start, width, height, x, y, share, light):  # noqa: ANN001, ANN202, PLR0913, PLR0917 - memory of the caller
-    """Add a share of the value between four pixels of one level."""
-    left, top = int(x), int(y)
-    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
-    x, y = x - left, y - top
-    a, b = start + top * width + left, start + top * width + right
-    c, d = start + bottom * width + left, start + bottom * width + right
-    for j in range(3):
-        upper = pixels[a, j] * (1.0 - x) + pixels[b, j] * x
-        light[j] += share * (upper * (1.0 - y) + (pixels[c, j] * (1.0 - x) + pixels[d, j] * x) * y)
+def _added(found, light, sums):  # noqa: ANN001, ANN202
+    """Add weighted light and weights (k, 4)."""
+    for i in range(len(found)):
+        weight = found[i, 3]
+        if weight > 0.0:
+            for j in range(3):
+                sums[i, j] += weight * light[i, j]
+            sums[i, 3] += weight
