@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, Int64
 
 from recon.errors import FormatError
 from recon.files import filling, whole_file
@@ -216,34 +216,44 @@ def read_usd(path: Path) -> Scene:
 
 def _part(pxr: Any, path: Path, prim: Any, pose: Float64[np.ndarray, "4 4"]) -> Shape:
     """One prim; where something belongs to corners and not to vertices, every corner becomes a vertex."""
+    cloud = _vertices(pxr, prim, pose)
+    colors, colors_of = _primvar(pxr, prim, "displayColor", 3)
+    if prim.IsA(pxr.UsdGeom.Points):
+        return _colored(cloud, colors)
+    corners, counts = _faces(pxr, path, prim, len(cloud))
+    uv, uv_of = _primvar(pxr, prim, "st", 2)
+    if "faceVarying" in {colors_of, uv_of}:
+        colors = colors[corners] if colors_of == "vertex" else colors
+        uv = uv[corners] if uv_of == "vertex" else uv
+        cloud = PointCloud(cloud.points[corners], cloud.colors[corners], cloud.normals[corners])
+        corners = np.arange(len(corners))
+    mesh = checked_mesh(path, _colored(cloud, colors), corners[fans(counts)])
+    picture = _picture(pxr, path, prim) if len(uv) == len(cloud) else None
+    return mesh if picture is None else textured(mesh, flipped(uv), picture)
+
+
+def _vertices(pxr: Any, prim: Any, pose: Float64[np.ndarray, "4 4"]) -> PointCloud:
+    """Points of a prim in the world, grey, with normals where each has one."""
     shape = pxr.UsdGeom.PointBased(prim)
     points = np.array(shape.GetPointsAttr().Get(_first(pxr)), np.float64).reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3]
     normals = np.array(shape.GetNormalsAttr().Get(_first(pxr)) or [], np.float32).reshape(-1, 3)
     if len(normals) != len(points):
         normals = np.zeros(points.shape, np.float32)
     elif not np.allclose(pose[:3, :3], np.eye(3)):
-        normals = normals @ np.linalg.inv(pose[:3, :3])
-        normals = (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)).astype(np.float32)
-    cloud = PointCloud(points.astype(np.float32), grey(len(points)), normals)
-    colors, each = _primvar(pxr, prim, "displayColor", 3)
-    if prim.IsA(pxr.UsdGeom.Points):
-        return _colored(cloud, colors)
+        turned = normals @ np.linalg.inv(pose[:3, :3])
+        normals = (turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    return PointCloud(points.astype(np.float32), grey(len(points)), normals)
+
+
+def _faces(pxr: Any, path: Path, prim: Any, count: int) -> tuple[Int64[np.ndarray, " c"], Int64[np.ndarray, " f"]]:
+    """The vertex of each corner, and how many corners each polygon has."""
     mesh = pxr.UsdGeom.Mesh(prim)
     corners = np.array(mesh.GetFaceVertexIndicesAttr().Get(_first(pxr)), np.int64)
     counts = np.array(mesh.GetFaceVertexCountsAttr().Get(_first(pxr)), np.int64)
-    if (corners.size and not (corners.min() >= 0 and corners.max() < len(points))) or counts.sum() != len(corners):
-        raise FormatError(f"{path}: is damaged: its faces do not fit its {len(points)} points")
-    uv, uv_each = _primvar(pxr, prim, "st", 2)
-    order = fans(counts)
-    if "faceVarying" in {each, uv_each}:
-        colors = colors if each in {"faceVarying", "constant", ""} else colors[corners]
-        uv = uv if uv_each in {"faceVarying", ""} else uv[corners]
-        cloud = PointCloud(cloud.points[corners], grey(len(corners)), cloud.normals[corners])
-    else:
-        order = corners[order]
-    solid = checked_mesh(path, _colored(cloud, colors), order)
-    picture = _picture(pxr, path, prim)
-    return textured(solid, flipped(uv), picture) if picture is not None and len(uv) == len(cloud) else solid
+    known = corners.min(initial=0) >= 0 and corners.max(initial=-1) < count
+    if not known or counts.sum() != len(corners):
+        raise FormatError(f"{path}: is damaged: its faces do not fit its {count} points")
+    return corners, counts
 
 
 def _first(pxr: Any) -> Any:
