@@ -1,8 +1,8 @@
 """Blocks of 8^3 voxels in a hash, and what a view adds to them: compiled by numba.
 
-A block is an entry of the table. Blocks near a surface have a row of voxels as well. The others are known to be free:
-so much weight, the same all over the block. What they know is not lost when a surface (a mover's, say) appears in them
-later, which makes the result depend on the order of frames hardly at all.
+A block is an entry of the table. Blocks near a surface have a row of voxels as well. Of the others it is known how
+free they are, for each eighth of a block. That is not lost when a surface (a mover's, say) appears in them later, which
+makes the result depend on the order of frames hardly at all.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,10 @@ VOXELS = SIDE**3
 
 REACH = 1 << 20
 """Blocks from the origin to the border, along each axis: three coordinates of 21 bits are one key of 63."""
+_OBLIQUE = 2.0
+"""Bands from the surface along the axis of the camera, where it is seen obliquely, within which distances are kept."""
+_SURE = 0.25
+"""Bands behind the surface from which on weights fall."""
 _HALF_DIAGONAL = 0.87
 """Of a block, in its edges."""
 
@@ -34,8 +38,8 @@ class Table(NamedTuple):
     """Coordinates of each entry's block, 21 bits each."""
     rows: Int32[np.ndarray, " m"]
     """Row of each entry's voxels, or -1."""
-    free: Float32[np.ndarray, "m 2"]
-    """Sums of weighted distance, and of weights, that hold for all voxels of the block."""
+    free: Float32[np.ndarray, "m 8 2"]
+    """Sums of weighted distance, and of weights, that hold for all voxels of an eighth of the block."""
 
 
 class Field(NamedTuple):
@@ -66,6 +70,7 @@ def kernels() -> Kernels:
     for part in (_key, _find, _enter, _coordinate, _allot_ray, _allot_tile, _fine_from, _range_at, _judge, _depth_at):
         register_jitable(part)
     register_jitable(_add_color)
+    register_jitable(_add_free)
     register_jitable(_update_block)
     return Kernels(*map(compiled, (_index, _allot, _explore, _sort_out, _update, _around)))
 
@@ -150,18 +155,20 @@ def _allot_tile(table, view, camera, scale, state):  # noqa: ANN001, ANN202
     for y in range(ty * TILE, min((ty + 1) * TILE, height), step):
         for x in range(tx * TILE, min((tx + 1) * TILE, width), step):
             if view.pixels[y, x, 0] > 0:
-                status, used, full = _allot_ray(table, 1 / view.pixels[y, x, 0], (x, y), camera, scale, (used, full))
+                pixel = view.pixels[y, x]
+                status, used, full = _allot_ray(table, pixel, (x, y), camera, scale, (used, full))
                 if status < 0:
                     return status, used, full
     return 0, used, full
 
 
 @no_type_check
-def _allot_ray(table, depth, pixel, camera, scale, state):  # noqa: ANN001, ANN202
-    """Blocks within the band of one point, along its ray."""
+def _allot_ray(table, pixel, place, camera, scale, state):  # noqa: ANN001, ANN202
+    """Blocks of which `_update_block` changes voxels near the surface, along the ray of one pixel."""
     used, full = state
-    u, v = (pixel[0] + 0.5 - camera.cx) / camera.fx, (pixel[1] + 0.5 - camera.cy) / camera.fy
-    band = max(scale.band, scale.noise * depth)
+    u, v = (place[0] + 0.5 - camera.cx) / camera.fx, (place[1] + 0.5 - camera.cy) / camera.fy
+    depth = 1 / pixel[0]
+    band = max(scale.band, scale.noise * depth) * min(1 / pixel[1], _OBLIQUE)
     edge = SIDE * scale.voxel
     count = int(np.ceil(4 * band * np.sqrt(u * u + v * v + 1) / edge))  # steps of half a block
     turn, offset = camera.rotation, camera.offset
@@ -236,9 +243,9 @@ def _range_at(view, low_x, high_x, low_y, high_y):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _judge(key, view, camera, edge):  # noqa: ANN001, ANN202
-    """Whether a block is out of sight (0), near a surface (1) or in free space (2), and the depth of its middle."""
-    x, y, z = _coordinate(key, 0) + 0.5, _coordinate(key, 1) + 0.5, _coordinate(key, 2) + 0.5
+def _judge(place, view, camera, edge):  # noqa: ANN001, ANN202
+    """Whether a cube is out of sight (0), near a surface (1) or in free space (2), and the depth of its middle."""
+    x, y, z = place[0] + 0.5, place[1] + 0.5, place[2] + 0.5
     turn, offset = camera.rotation, camera.offset
     c = (turn[2, 0] * x + turn[2, 1] * y + turn[2, 2] * z) * edge + offset[2]
     radius = _HALF_DIAGONAL * edge
@@ -269,15 +276,30 @@ def _sort_out(table, used, view, camera, scale):  # noqa: ANN001, ANN202
     seen = np.zeros(used, np.int32)
     count = 0
     for entry in range(used):
-        verdict, depth = _judge(table.keys[entry], view, camera, SIDE * scale.voxel)
+        key = table.keys[entry]
+        x, y, z = _coordinate(key, 0), _coordinate(key, 1), _coordinate(key, 2)
+        verdict, depth = _judge((x, y, z), view, camera, SIDE * scale.voxel)
         if verdict == 2:
-            weight = 1 / (depth * depth)
-            table.free[entry, 0] += weight * max(scale.band, scale.noise * depth)
-            table.free[entry, 1] += weight
+            for eighth in range(8):
+                _add_free(table.free[entry, eighth], depth, scale)
         elif verdict == 1 and table.rows[entry] >= 0:
             seen[count] = entry
             count += 1
+        elif verdict == 1:
+            for eighth in range(8):
+                place = (2 * x + (eighth >> 2), 2 * y + ((eighth >> 1) & 1), 2 * z + (eighth & 1))
+                part, depth = _judge(place, view, camera, SIDE // 2 * scale.voxel)
+                if part == 2:
+                    _add_free(table.free[entry, eighth], depth, scale)
     return seen[:count]
+
+
+@no_type_check
+def _add_free(free, depth, scale):  # noqa: ANN001, ANN202
+    """What a view says of a place before the band; the depth is that of the place."""
+    weight = 1 / (depth * depth)
+    free[0] += weight * max(scale.band, scale.noise * depth)
+    free[1] += weight
 
 
 @no_type_check
@@ -298,6 +320,7 @@ def _update_block(distance, light, corner, view, camera, scale, steps, linear): 
     """Distances are perpendicular to the surface; what is before the band is free, of what is behind nothing is known.
 
     Weights: 1 / depth^2, as the error of depth is proportional to it; near the surface also what the pixel is trusted.
+    Behind the surface they fall to nothing, as what is thin may end there, or be seen from the other side.
     """
     height, width = view.pixels.shape[:2]
     for i in range(VOXELS):
@@ -320,10 +343,9 @@ def _update_block(distance, light, corner, view, camera, scale, steps, linear): 
             depth = _depth_at(view, u, v, depth)
         away = pixel[1] * (depth - z)
         if away > band:
-            distance[i, 0] += near * near * max(scale.band, scale.noise * z)
-            distance[i, 1] += near * near
-        elif min(away, (depth - z) / 2) >= -band:
-            weight = near * near * pixel[2]
+            _add_free(distance[i], z, scale)
+        elif away >= -band and abs(depth - z) <= _OBLIQUE * band:
+            weight = near * near * pixel[2] * min(1.0, (band + away) / band / (1 - _SURE))
             distance[i, 0] += weight * away
             distance[i, 1] += weight
             color = view.colors[np.uint32(v), np.uint32(u)]
@@ -341,9 +363,8 @@ def _add_color(light, i, weight, color, linear):  # noqa: ANN001, ANN202
 @no_type_check
 def _depth_at(view, u, v, nearest):  # noqa: ANN001, ANN202
     """Depth at image coordinates: between the four nearest pixels if they show one surface, else the nearest."""
-    if u < 0.5 or v < 0.5:
-        return nearest
-    x, y = np.uint32(u - 0.5), np.uint32(v - 0.5)
+    height, width = view.pixels.shape[:2]
+    x, y = np.uint32(min(max(u - 0.5, 0), width - 2)), np.uint32(min(max(v - 0.5, 0), height - 2))
     if view.pixels[y, x, 3] == 0:
         return nearest
     s, t = u - 0.5 - x, v - 0.5 - y

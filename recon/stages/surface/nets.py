@@ -16,6 +16,7 @@ from jaxtyping import Float32, Int32
 from recon.compiled import compiled
 from recon.light import srgb_from_linear
 from recon.stages.surface.blocks import SIDE, VOXELS, Field, Table
+from recon.stages.surface.shading import vertex_normals
 from recon.types import Mesh
 
 _PADDED = SIDE + 1
@@ -41,7 +42,6 @@ class Nets(NamedTuple):
     """Vertices, before light becomes sRGB."""
 
     vertices: Float32[np.ndarray, "v 3"]
-    normals: Float32[np.ndarray, "v 3"]
     light: Float32[np.ndarray, "v 3"]
 
 
@@ -57,7 +57,9 @@ def mesh_of(volume: Volume) -> Mesh:
     used = np.zeros(count, bool)
     used[triangles.ravel()] = True
     number = (np.cumsum(used) - 1).astype(np.int32)
-    return Mesh(nets.vertices[used], number[triangles], _colors(nets.light[used]), nets.normals[used])
+    vertices, triangles = nets.vertices[used], number[triangles]
+    # Smoother than the gradient of the distance: on a ball it is 0.9 degrees off, the gradient 1.4 (medians).
+    return Mesh(vertices, triangles, _colors(nets.light[used]), vertex_normals(vertices, triangles))
 
 
 def _colors(light: Float32[np.ndarray, "n 3"]) -> np.ndarray:
@@ -71,7 +73,7 @@ def _colors(light: Float32[np.ndarray, "n 3"]) -> np.ndarray:
 def _kernels() -> tuple[Callable[..., int], Callable[..., None], Callable[..., int]]:
     from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only fusion has to spend
 
-    for part in (_block_of, _load, _corners, _cross, _shade, _tint, _cell_at, _set, _join_edge):
+    for part in (_block_of, _load, _corners, _cross, _tint, _cell_at, _set, _join_edge):
         register_jitable(part)
     return compiled(_mark), compiled(_place), compiled(_join)
 
@@ -96,7 +98,8 @@ def _load(volume, row, values):  # noqa: ANN001, ANN202
                 entry, i = _block_of(volume, row, x, y, z)
                 if entry < 0:
                     continue
-                total, weight = volume.table.free[entry, 0], volume.table.free[entry, 1]
+                free = volume.table.free[entry, ((x >> 2) & 1) * 4 + ((y >> 2) & 1) * 2 + ((z >> 2) & 1)]
+                total, weight = free[0], free[1]
                 if volume.table.rows[entry] >= 0:
                     total += volume.field.distance[volume.table.rows[entry], i, 0]
                     weight += volume.field.distance[volume.table.rows[entry], i, 1]
@@ -132,7 +135,7 @@ def _mark(volume, cells):  # noqa: ANN001, ANN202
 
 @no_type_check
 def _place(volume, cells, nets):  # noqa: ANN001, ANN202
-    """Positions, normals and light of the vertices."""
+    """Positions and light of the vertices."""
     values, corner, at = np.zeros((_PADDED, _PADDED, _PADDED)), np.zeros(8), np.zeros(3)
     for row in range(len(cells)):
         key = volume.table.keys[volume.blocks[row]]
@@ -144,7 +147,6 @@ def _place(volume, cells, nets):  # noqa: ANN001, ANN202
             x, y, z = i >> 6, (i >> 3) & 7, i & 7
             _corners(values, x, y, z, corner)
             _cross(corner, at)
-            _shade(corner, at, nets.normals[vertex])
             _tint(volume, row, (x, y, z), at, nets.light[vertex])
             for axis in range(3):
                 block = ((key >> (42 - 21 * axis)) & 0x1FFFFF) - 0x100000
@@ -168,21 +170,6 @@ def _cross(corner, at):  # noqa: ANN001, ANN202
             at[axis] += corner[c] / (corner[c] - corner[other])
     for a in range(3):
         at[a] /= count
-
-
-@no_type_check
-def _shade(corner, at, normal):  # noqa: ANN001, ANN202
-    """The unit gradient of the distance between the corners: away from the surface, to where it was seen from."""
-    for c in range(8):
-        for axis in range(3):
-            slope = corner[c] if (c >> axis) & 1 else -corner[c]
-            for a in range(3):
-                if a != axis:
-                    slope *= at[a] if (c >> a) & 1 else 1 - at[a]
-            normal[axis] += slope
-    length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
-    for axis in range(3):
-        normal[axis] = normal[axis] / length if length > 0 else 0.0
 
 
 @no_type_check

@@ -100,7 +100,7 @@ def _kernels() -> tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]:
 
 
 @no_type_check
-def _seen(depth, camera, reach, jump):  # noqa: ANN001, ANN202
+def _seen(depth, camera, reach, jump):  # noqa: ANN001, ANN202, C901 - one pass over the pixels
     """`View.pixels`, without confidence.
 
     On the plane n.X = 1, with X = z r and r = (u, v, 1), inverse depth is 1/z = n.r, so that its slopes are n. The
@@ -125,6 +125,8 @@ def _seen(depth, camera, reach, jump):  # noqa: ANN001, ANN202
             left, right = max(x - reach, 0), min(x + reach, width - 1)
             along_x, known_x = _slope(here, inverse[y, left], x - left, inverse[y, right], right - x, limit)
             along_y, known_y = _slope(here, inverse[up, x], y - up, inverse[down, x], down - y, limit)
+            if not (known_x or known_y):  # like no neighbour: of no surface
+                continue
             nx, ny = along_x * camera.fx, along_y * camera.fy
             nz = here - nx * u - ny * v
             ray = np.sqrt(u * u + v * v + 1)

@@ -31,7 +31,7 @@ _LAYERS = 2.5
 
 _BLOCK_BYTES = VOXELS * 4 * (2 + 4) + VOXELS * 4 + 27 * 4
 """Voxels, and for the mesh the numbers of their vertices, and neighbours."""
-_ENTRY_BYTES = 8 + 4 + 8 + 4 * 4
+_ENTRY_BYTES = 8 + 4 + 8 * 2 * 4 + 4 * 4
 _FIRST_ENTRIES = 1 << 14
 _FIRST_ROWS = 1 << 10
 
@@ -206,13 +206,13 @@ def _steps(voxel: float) -> np.ndarray:
 
 
 def _no_table() -> Table:
-    return Table(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros((0, 2), np.float32))
+    return Table(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros((0, 8, 2), np.float32))
 
 
 def _resized(table: Table, used: int, entries: int) -> Table:
     """The same blocks in a table with room for so many, a power of two."""
     slots, keys = np.full(2 * entries, -1, np.int32), np.zeros(entries, np.int64)
-    larger = Table(slots, keys, np.full(entries, -1, np.int32), np.zeros((entries, 2), np.float32))
+    larger = Table(slots, keys, np.full(entries, -1, np.int32), np.zeros((entries, 8, 2), np.float32))
     for new, old in zip(larger[1:], table[1:], strict=True):
         new[:used] = old[:used]
     kernels().fill_slots(larger, used)
