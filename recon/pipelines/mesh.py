@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float64
 
 from recon.geometry import transform
 from recon.io.scene import CameraPath, Look, Notes, Scene, kind_of, mesh_of, moved, turned, up_for, write_scene
@@ -124,7 +125,7 @@ def _trimmed(mesh: Mesh, surface: SurfaceSettings) -> Mesh:
 def _finished(run: Reconstruction, found: Found, made: _Fused, settings: MeshSettings) -> SegmentMesh:
     """Simplified, textured, and put on its feet."""
     poses = found.segment.trajectory.world_from_camera
-    level = upright(made.mesh.vertices, made.mesh.normals, poses, settings.surface.up_from)
+    level = _level(made.mesh, poses, settings)
     counts = (settings.surface.faces, *settings.surface.lods)
     simple = [simplified(made.mesh, count) if 0 < count < len(made.mesh) else made.mesh for count in counts]
     frames = partial(_pictures, run, found)
@@ -132,6 +133,12 @@ def _finished(run: Reconstruction, found: Found, made: _Fused, settings: MeshSet
     shapes = [textured(mesh, frames, size, most_views=settings.texture.views) if size else mesh for mesh in simple]
     scenes = tuple(_scene(run, made, found, shape, level) for shape in shapes)
     return SegmentMesh(found, _summary(mesh_of(shapes[0]), made, level, size), scenes)
+
+
+def _level(mesh: Mesh, poses: Float64[np.ndarray, "n 4 4"], settings: MeshSettings) -> Upright:
+    if settings.scene.up == "camera":
+        return Upright(np.eye(4), "nothing: the world of the camera poses, unchanged")
+    return upright(mesh.vertices, mesh.normals, poses, settings.surface.up_from)
 
 
 def _pictures(run: Reconstruction, found: Found) -> Iterator[PosedFrame]:
