@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from scenes import Box, Scene, render
 
 from recon.errors import MissingPackageError, ReconError
+from recon.light import light_of_srgb, srgb_from_linear
 from recon.stages.texture import textured, unwrapped
 from recon.stages.texture.bake import MARGIN
 from recon.stages.texture.kernels import kernels
-from recon.stages.texture.light import linear_table, pyramid, spread, srgb
+from recon.stages.texture.light import pyramid, spread
 from recon.stages.texture.unwrap import PART
 from recon.stages.texture.views import chosen, prepared, sharpness_of
 from recon.types import Frame, Intrinsics, Mesh, PosedFrame, TexturedMesh
@@ -301,7 +302,7 @@ def speckled(rng: np.random.Generator) -> Mesh:
 
 def brighter(frame: PosedFrame, gains: Sequence[float]) -> PosedFrame:
     """The frame with its light multiplied."""
-    rgb = srgb(linear_table()[frame.frame.rgb] * np.float32(gains))
+    rgb = srgb_from_linear(light_of_srgb()[frame.frame.rgb] * np.float32(gains))
     return replace(frame, frame=replace(frame.frame, rgb=rgb))
 
 
@@ -356,7 +357,7 @@ def test_fine_pictures_do_not_alias() -> None:
     frame = painted(wall, before((0,))[0], camera=fine)
     checks = np.where(np.indices((480, 640)).sum(axis=0)[..., None] % 2, 90, 170).astype(np.uint8).repeat(3, axis=2)
     result = textured(board((0, 2, 0), 1.5, 1, GRAY), again([replace(frame, frame=Frame(0, 0.0, checks))]), 48)
-    mean = srgb(linear_table()[np.array([[90, 170]])].mean(axis=1)[:, None].repeat(3, axis=1))
+    mean = srgb_from_linear(light_of_srgb()[np.array([[90, 170]])].mean(axis=1)[:, None].repeat(3, axis=1))
     assert np.abs(colors_of(result, board((0, 2, 0), 1.5, 1, GRAY)) - GRAY).max() <= 2 + abs(int(mean[0, 0]) - 128)
     assert np.ptp(colors_of(result, board((0, 2, 0), 1.5, 1, GRAY)), axis=0).max() <= 4
 
@@ -453,13 +454,13 @@ def test_texels_hold_what_the_vertices_say() -> None:
 
 def test_srgb_and_back() -> None:
     levels = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(srgb(np.tile(linear_table()[levels][:, None], 3))[:, 0], levels)
+    np.testing.assert_array_equal(srgb_from_linear(np.tile(light_of_srgb()[levels][:, None], 3))[:, 0], levels)
 
 
 def test_sizes_of_a_picture_keep_its_light() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     pixels, levels = pyramid(rgb)
-    mean = linear_table()[rgb].mean(axis=(0, 1))
+    mean = light_of_srgb()[rgb].mean(axis=(0, 1))
     assert [tuple(level[1:]) for level in levels] == [(64, 96), (32, 48), (16, 24), (8, 12), (4, 6)]
     for start, height, width in levels:
         np.testing.assert_allclose(pixels[start : start + height * width].mean(axis=0), mean, rtol=1e-5)

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
 
 from recon.errors import ReconError
+from recon.light import linear_from_srgb
 from recon.stages.texture.kernels import Limits, View, kernels
-from recon.stages.texture.light import linear_table
 from recon.stages.texture.views import prepared
 from recon.types import Mesh, PosedFrame
 
@@ -53,7 +53,7 @@ class Texels(NamedTuple):
 
 def texels_of(mesh: Mesh, uv: Float32[np.ndarray, "n 2"], size: int) -> Texels:
     """The texels of a mesh that is cut into charts; normals that are not known are those of the triangles around."""
-    values = np.concatenate([mesh.vertices, mesh.normals, linear_table()[mesh.colors]], axis=1)
+    values = np.concatenate([mesh.vertices, mesh.normals, linear_from_srgb(mesh.colors)], axis=1)
     places = uv.astype(np.float64) * size
     numbers, mixed, inside = kernels().rasterised(places, mesh.triangles, values, size, MARGIN)
     flat = np.concatenate([places, np.zeros((len(places), 1))], axis=1)
@@ -134,7 +134,7 @@ def _gains(view: View, mesh: Mesh) -> Float32[np.ndarray, "_ _ 3"]:
     found = _seen(places, view, LIMITS._replace(texel=float(spacing)))
     found[:, 2] = np.minimum(found[:, 2], COARSEST)
     light = _lit(found, view)
-    fused = linear_table()[mesh.colors[some]]
+    fused = linear_from_srgb(mesh.colors[some])
     both = (np.minimum(fused, light) > DARK) & (np.maximum(fused, light) < BRIGHT)
     rows = np.flatnonzero(both.all(axis=1) & (found[:, 3] > found[:, 3].max() / 4))
     return _grid_of_gains(found[rows, :2], np.log(fused[rows] / light[rows]), view.front.shape)

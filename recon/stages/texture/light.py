@@ -1,31 +1,18 @@
-"""Light and sRGB (IEC 61966-2-1), pictures at several sizes, and colour for what has none."""
+"""Pictures at several sizes, as light, and colour for what has none."""
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64
 
+from recon.light import linear_from_srgb
 from recon.types import Picture
 
 Light = Float32[np.ndarray, "_ _ 3"]
 
 
-def linear_table() -> Float32[np.ndarray, "256"]:
-    """Light of each sRGB byte."""
-    value = np.arange(256) / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def srgb(light: Float32[np.ndarray, "*n 3"]) -> UInt8[np.ndarray, "*n 3"]:
-    """SRGB bytes of light, to the nearest."""
-    root = np.maximum(light, np.float32(0.0031308)) ** np.float32(1 / 2.4)
-    curve = np.where(light <= 0.0031308, 12.92 * light, np.float32(1.055) * root - np.float32(0.055))
-    levels: UInt8[np.ndarray, "*n 3"] = np.clip(np.rint(255 * curve), 0, 255).astype(np.uint8)
-    return levels
-
-
 def pyramid(rgb: Picture) -> tuple[Float32[np.ndarray, "p 3"], Int64[np.ndarray, "l 3"]]:
     """Light of a picture, of its half, quarter and so on down to a few pixels; first row, height and width of each."""
-    levels = [linear_table()[rgb]]
+    levels = [linear_from_srgb(rgb)]
     while min(levels[-1].shape[:2]) >= 8:
         height, width = levels[-1].shape[:2]
         levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))

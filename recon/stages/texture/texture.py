@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from recon.errors import ReconError
+from recon.light import srgb_from_linear
 from recon.stages.texture.bake import mixed, texels_of, with_normals
-from recon.stages.texture.light import spread, srgb
+from recon.stages.texture.light import spread
 from recon.stages.texture.unwrap import unwrapped
 from recon.stages.texture.views import chosen, sharpness_of
 from recon.types import Mesh, Picture, PosedFrame, TexturedMesh
@@ -49,7 +50,7 @@ def textured(mesh: Mesh, frames: Frames, size: int, *, most_views: int = 100) ->
     texels = texels_of(cut, uv, size)
     light, known = np.zeros((size * size, 3), np.float32), np.zeros(size * size, bool)
     light[texels.numbers], known[texels.numbers] = mixed(texels, mesh, lambda: _taken(frames(), used))
-    texture = srgb(spread(light.reshape(size, size, 3), known.reshape(size, size)))
+    texture = srgb_from_linear(spread(light.reshape(size, size, 3), known.reshape(size, size)))
     return TexturedMesh(Mesh(cut.vertices, cut.triangles, _colors(texture, uv), cut.normals), uv, texture)
 
 
