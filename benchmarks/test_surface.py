@@ -15,7 +15,7 @@ VOXEL = 0.01
 CAMERA = Intrinsics(585.0, 585.0, 320.0, 240.0, 640, 480)
 FRAMES = 12
 MOST = 1.0
-"""Part of Open3D's processor time that fusion may take (measured: 0.7 to 0.8)."""
+"""Part of Open3D's processor time that fusion may take (measured: 0.69 to 0.83)."""
 MOST_BYTES = 84e6
 """What Open3D's blocks take for the same frames (measured: 67 MB)."""
 
@@ -48,7 +48,7 @@ def room_depth(rays: np.ndarray, eye: np.ndarray) -> np.ndarray:
 
 
 def ours(frames: list[PosedFrame]) -> SurfaceFuser:
-    fuser = SurfaceFuser(VOXEL)
+    fuser = SurfaceFuser(VOXEL, threads=1)
     for frame in frames:
         fuser.add(frame)
     return fuser

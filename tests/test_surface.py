@@ -180,13 +180,13 @@ def test_a_box_seen_all_around() -> None:
     frames = [framed(box_depth(pose, half), pose) for pose in all_around(1.6)]
     mesh = surface(frames, VOXEL)
     assert is_closed(mesh)
-    assert oracle(mesh).volume == pytest.approx(8 * half.prod(), rel=0.03)
+    assert 1 < oracle(mesh).volume / (8 * half.prod()) < 1.05, "edges bulge"
     beyond = np.abs(mesh.vertices) - half
     outside = np.linalg.norm(np.maximum(beyond, 0), axis=1) + np.minimum(beyond.max(axis=1), 0)
     on_face = (beyond > -5 * VOXEL).sum(axis=1) == 1
     assert on_face.mean() > 0.4
     assert np.abs(outside[on_face]).max() < VOXEL / 2
-    assert np.abs(outside).max() < VOXEL, "edges are rounded, no more"
+    assert np.abs(outside).max() < 1.25 * VOXEL, "edges bulge, no more"
 
 
 def wall_and_ball(reach: float, count: int = 40, radius: float = 0.2) -> list[PosedFrame]:

@@ -22,7 +22,7 @@ VOXELS = SIDE**3
 REACH = 1 << 20
 """Blocks from the origin to the border, along each axis: three coordinates of 21 bits are one key of 63."""
 _OBLIQUE = 2.0
-"""Bands from the surface along the axis of the camera, where it is seen obliquely, within which distances are kept."""
+"""Bands behind the surface along the axis of the camera up to which distances are kept where it is seen obliquely."""
 _SURE = 0.25
 """Bands behind the surface from which on weights fall."""
 _HALF_DIAGONAL = 0.87
@@ -320,7 +320,8 @@ def _update_block(distance, light, corner, view, camera, scale, steps, linear): 
     """Distances are perpendicular to the surface; what is before the band is free, of what is behind nothing is known.
 
     Weights: 1 / depth^2, as the error of depth is proportional to it; near the surface also what the pixel is trusted.
-    Behind the surface they fall to nothing, as what is thin may end there, or be seen from the other side.
+    Behind a surface they fall to nothing, as what is thin may end there, or be seen from aside; the less, the flatter
+    it is seen: its depth is noisy across many voxels then, and those behind it would count for less.
     """
     height, width = view.pixels.shape[:2]
     for i in range(VOXELS):
@@ -344,8 +345,9 @@ def _update_block(distance, light, corner, view, camera, scale, steps, linear): 
         away = pixel[1] * (depth - z)
         if away > band:
             _add_free(distance[i], z, scale)
-        elif away >= -band and abs(depth - z) <= _OBLIQUE * band:
-            weight = near * near * pixel[2] * min(1.0, (band + away) / band / (1 - _SURE))
+        elif away >= -band and depth - z >= -_OBLIQUE * band:
+            doubt = 1 - (band + away) / band / (1 - _SURE)
+            weight = near * near * pixel[2] * (1 - max(doubt, 0.0) * min(pixel[1], 1.0))
             distance[i, 0] += weight * away
             distance[i, 1] += weight
             color = view.colors[np.uint32(v), np.uint32(u)]

@@ -46,7 +46,7 @@ class SurfaceFuser:
     """
 
     def __init__(
-        self, voxel: float, *, band: float = BAND, noise: float = NOISE, most_bytes: int = MOST_BYTES, threads: int = 1
+        self, voxel: float, *, band: float = BAND, noise: float = NOISE, most_bytes: int = MOST_BYTES, threads: int = 2
     ) -> None:
         """Start with nothing.
 
@@ -163,7 +163,7 @@ def surface(
     band: float = BAND,
     noise: float = NOISE,
     most_bytes: int = MOST_BYTES,
-    threads: int = 1,
+    threads: int = 2,
 ) -> Mesh:
     """One mesh from the frames of one segment (see `SurfaceFuser`).
 
