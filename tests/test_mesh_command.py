@@ -153,9 +153,11 @@ def test_an_earlier_mesh_stays_where_a_run_fails(room: Path) -> None:
     assert room.read_bytes() == before
 
 
-def test_a_file_that_recon_did_not_make_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "mine.obj"
-    (tmp_path / "mine.mtl").write_text("mine")
-    assert recon("mesh", ROOM / "room.mp4", *POSED, *COARSE, "-o", output) == 2
-    assert "mine.mtl: is there already and was not made by recon" in capsys.readouterr().err
-    assert (tmp_path / "mine.mtl").read_text() == "mine"
+@pytest.mark.parametrize("name", ["mine.mtl", "mine_texture.jpg", "mine.lod1.obj"])
+def test_a_file_that_recon_did_not_make_is_not_replaced(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("mine")
+    assert recon("mesh", ROOM / "room.mp4", *POSED, *COARSE, "--lods", 4000, "-o", tmp_path / "mine.obj") == 2
+    assert f"{name}: is there already and was not made by recon" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"

@@ -1,5 +1,6 @@
 """`recon mesh`: a textured mesh from one video."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,10 +61,10 @@ def mesh(
     with terminal(general) as screen:
         settings = merged(MeshSettings, general.config, sections)
         output = output or Path(f"{video.stem}.glb")
-        from recon.io.scene import files_of, require_format
+        from recon.io.scene import require_format
 
         require_format(output)
-        beside = files_of(output)[1:]
+        beside = _files(output, settings)[1:]
         output = claimed_file(output, output.suffix.lower(), video, overwrite=general.overwrite, beside=beside)
         from recon.pipelines import reconstruction
         from recon.pipelines.report import rows, run_report, write_report
@@ -82,12 +83,20 @@ def mesh(
         screen.table(str(output), [*run.summary, *run.cameras, *upright, *rows(report), *told, *files])
 
 
+def _files(output: Path, settings: MeshSettings) -> list[Path]:
+    """All files of a mesh: its own, the material and texture beside it, and those of its coarser levels."""
+    from recon.io.scene import files_of, level_path
+
+    levels = range(1 + len(settings.surface.lods))
+    return [file for level in levels for file in files_of(level_path(output, level))]
+
+
 def _write(run: "Reconstruction", output: Path, settings: MeshSettings) -> "dict[str, MeshSummary]":
     """Write every segment's mesh; the one with the most frames gets the name that was asked for."""
     from recon.files import filling
-    from recon.io.scene import files_of
     from recon.pipelines.mesh import meshes, write_mesh
 
+    files_of = partial(_files, settings=settings)
     earlier = earlier_results(output, "meshes")
     largest_first = sorted(run.found, key=lambda found: len(found.frames), reverse=True)
     names = dict(zip(map(id, largest_first), numbered(output, earlier, files_of), strict=False))

@@ -148,6 +148,11 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return (path, *beside)
 
 
+def level_path(path: Path, level: int) -> Path:
+    """Where a coarser level of a mesh stands; level 0 is the mesh itself."""
+    return path if level == 0 else path.with_name(f"{path.stem}.lod{level}{path.suffix}")
+
+
 def up_for(kind: Kind, preset: Preset = "none") -> Up:
     """The axes in which a format shall stand for a program."""
     return _PRESETS[preset].get(kind, FORMATS[kind].up)
@@ -208,6 +213,7 @@ __all__ = [
     "cloud_of",
     "files_of",
     "kind_of",
+    "level_path",
     "mesh_of",
     "moved",
     "read_scene",

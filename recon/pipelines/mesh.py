@@ -13,7 +13,19 @@ import numpy as np
 from jaxtyping import Float64
 
 from recon.geometry import transform
-from recon.io.scene import CameraPath, Look, Notes, Scene, kind_of, mesh_of, moved, turned, up_for, write_scene
+from recon.io.scene import (
+    CameraPath,
+    Look,
+    Notes,
+    Scene,
+    kind_of,
+    level_path,
+    mesh_of,
+    moved,
+    turned,
+    up_for,
+    write_scene,
+)
 from recon.pipelines.cloud import ShotPlan
 from recon.pipelines.poses import Found, place_of
 from recon.pipelines.run import Reconstruction
@@ -190,6 +202,5 @@ def write_mesh(path: Path, made: SegmentMesh, settings: SceneSettings) -> None:
     kind = kind_of(path)
     up = up_for(kind, settings.preset) if settings.up == "auto" else settings.up
     for level, scene in enumerate(made.levels):
-        name = path if not level else path.with_name(f"{path.stem}.lod{level}{path.suffix}")
         shown = scene if settings.camera_path else replace(scene, camera=None)
-        write_scene(name, turned(shown, up), look=Look(settings.material))
+        write_scene(level_path(path, level), turned(shown, up), look=Look(settings.material))
