@@ -41,10 +41,8 @@ logger = logging.getLogger(__name__)
 
 PICTURE_AREA: Final = 1 << 21
 """Most pixels of the pictures of which a texture is made: a texel is rarely finer."""
-THREADS: Final = 2
-"""At work on a frame."""
 BAND: Final = 2.0
-"""Half the width of the volume around a surface, in what depth and its anchor are apart in the middle."""
+"""Half the width of the volume around a surface, in the part by which depth and its anchor are apart in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ def _fused(members: Iterator[tuple[ShotPlan, PosedFrame]], settings: MeshSetting
     plan, first = next(members)
     most_bytes = round(settings.surface.memory * 1e9)
     voxel = settings.fuse.voxel or auto_voxel(first.depth, first.intrinsics, most_bytes=most_bytes)
-    fuser = SurfaceFuser(voxel, noise=BAND * (plan.disagreement or 0.0), most_bytes=most_bytes, threads=THREADS)
+    fuser = SurfaceFuser(voxel, noise=BAND * (plan.disagreement or 0.0), most_bytes=most_bytes)
     fuser.add(first)
     times = [first.frame.time]
     for _plan, frame in members:
@@ -139,7 +137,7 @@ def _finished(run: Reconstruction, found: Found, made: _Fused, settings: MeshSet
     poses = found.segment.trajectory.world_from_camera
     level = _level(made.mesh, poses, settings)
     counts = (settings.surface.faces, *settings.surface.lods)
-    simple = [simplified(made.mesh, count) if 0 < count < len(made.mesh) else made.mesh for count in counts]
+    simple = [simplified(made.mesh, count) if count else made.mesh for count in counts]
     frames = partial(_pictures, run, found)
     size = settings.texture.texture
     shapes = [textured(mesh, frames, size, most_views=settings.texture.views) if size else mesh for mesh in simple]

@@ -53,7 +53,7 @@ class SurfaceFuser:
         Args:
             voxel: edge of a voxel, in the units of depth.
             band: voxels from the surface within which distances are kept.
-            noise: depths within which they are kept at least: not below the error of depth itself.
+            noise: part of the depth within which they are kept at least: not below the error of depth itself.
             most_bytes: bytes that the volume may take; a scene that is too large is refused.
             threads: at work on a frame; the result is the same for any number.
 
