@@ -1,9 +1,12 @@
-"""Pinhole projection and rigid transforms. numpy, pure, conventions of ``recon.types``."""
+"""Pinhole projection, rigid transforms, normals of meshes. numpy, pure, conventions of ``recon.types``."""
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64, Int
 
 from recon.types import DepthMap, Intrinsics, RigidTransform
+
+_CANCELLED = 1e-6
+"""Part of their areas that is left of normals that cancel each other."""
 
 
 def pixel_grid(width: int, height: int) -> Float64[np.ndarray, "h w 2"]:
@@ -54,3 +57,25 @@ def rigid(rotation: Float[np.ndarray, "3 3"], translation: Float[np.ndarray, "3"
     a_from_b[:3, :3] = rotation
     a_from_b[:3, 3] = translation
     return a_from_b
+
+
+def vertex_normals(vertices: Float[np.ndarray, "n 3"], triangles: Int[np.ndarray, "m 3"]) -> Float32[np.ndarray, "n 3"]:
+    """Unit normals: means over the triangles around each vertex, weighted by area; zero where there are none.
+
+    Where these cancel each other, as on a leaf of two sides, it is that of one of them.
+    """
+    corners = vertices.astype(np.float64)[triangles]
+    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.stack([_sums(triangles, faces[:, axis], len(vertices)) for axis in range(3)], axis=-1)
+    size = np.sqrt(np.square(faces).sum(axis=-1))
+    cancelled = np.sqrt(np.square(normals).sum(axis=-1)) <= _CANCELLED * _sums(triangles, size, len(vertices))
+    for corner in range(3):
+        rows = np.flatnonzero(cancelled[triangles[:, corner]] & (size > 0))
+        normals[triangles[rows, corner]] = faces[rows]
+    length = np.sqrt(np.square(normals).sum(axis=-1, keepdims=True))
+    units: Float32[np.ndarray, "n 3"] = (normals / np.where(length > 0, length, 1)).astype(np.float32)
+    return units
+
+
+def _sums(triangles: Int[np.ndarray, "m 3"], values: Float64[np.ndarray, " m"], count: int) -> np.ndarray:
+    return np.bincount(triangles.ravel(), np.repeat(values, 3), minlength=count)

@@ -14,6 +14,7 @@ CHECKED = [
     "recon.types",
     "recon.files",
     "recon.geometry",
+    "recon.voxels",
     "recon.bundle",
     "recon.fitting",
     "recon.stages",

@@ -12,8 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from recon.errors import ReconError
 from recon.geometry import pixel_grid, rigid, unproject
-from recon.stages.fuse import CloudFuser, View, auto_voxel, fuse, normals_from_depth, view_of
+from recon.stages.fuse import CloudFuser, View, fuse, normals_from_depth, view_of
 from recon.types import Frame, Intrinsics, PointCloud, PosedFrame
+from recon.voxels import auto_voxel
 
 CAMERA = Intrinsics.from_fov(70.0, 64, 48)
 

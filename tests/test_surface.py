@@ -17,9 +17,9 @@ from recon.evaluation.clouds import Surface, compare_surfaces
 from recon.geometry import pixel_grid, rigid
 from recon.stages.surface import (
     SurfaceFuser,
-    auto_voxel,
     depth_mesh,
     filled,
+    fitting_voxel,
     lods,
     poisson,
     simplified,
@@ -357,16 +357,16 @@ def test_a_voxel_has_a_size(voxel: float) -> None:
         SurfaceFuser(voxel)
 
 
-def test_auto_voxel_follows_pixels_noise_and_memory() -> None:
+def test_fitting_voxel_follows_pixels_noise_and_memory() -> None:
     depth = np.full((480, 640), 2, np.float32)
     sharp, coarse = Intrinsics.from_fov(60.0, 640, 480), Intrinsics.from_fov(60.0, 64, 48)
-    assert auto_voxel(depth, sharp) == pytest.approx(2 * 0.005)
-    assert auto_voxel(depth[:48, :64], coarse) == pytest.approx(2 * 1.5 / coarse.fx)
-    tight = auto_voxel(depth, sharp, most_bytes=1 << 24)
+    assert fitting_voxel(depth, sharp) == pytest.approx(2 * 0.005)
+    assert fitting_voxel(depth[:48, :64], coarse) == pytest.approx(2 * 1.5 / coarse.fx)
+    tight = fitting_voxel(depth, sharp, most_bytes=1 << 24)
     assert tight > 2 * 0.005
-    assert auto_voxel(depth, sharp, most_bytes=1 << 22) == pytest.approx(2 * tight)
+    assert fitting_voxel(depth, sharp, most_bytes=1 << 22) == pytest.approx(2 * tight)
     with pytest.raises(ReconError, match="no depth"):
-        auto_voxel(np.full((4, 4), np.nan, np.float32), sharp)
+        fitting_voxel(np.full((4, 4), np.nan, np.float32), sharp)
 
 
 # Parts, holes, fewer triangles

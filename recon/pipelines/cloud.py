@@ -18,7 +18,7 @@ from recon.pipelines.units import SHORT_UNITS
 from recon.stages.align import to_depth
 from recon.stages.camera import Camera
 from recon.stages.clean import clean, depth_limit, within
-from recon.stages.fuse import auto_voxel, fuse
+from recon.stages.fuse import fuse
 from recon.stages.letterbox import Content
 from recon.stages.pair import paired
 from recon.stages.pose import WORKING_AREA, Place, posed
@@ -32,6 +32,7 @@ from recon.types import (
     PosedFrame,
     Units,
 )
+from recon.voxels import auto_voxel
 
 logger = logging.getLogger(__name__)
 

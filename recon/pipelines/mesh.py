@@ -32,7 +32,7 @@ from recon.pipelines.run import Reconstruction
 from recon.pipelines.units import SHORT_UNITS
 from recon.settings import MeshSettings, SceneSettings, SurfaceSettings
 from recon.stages.pose import posed
-from recon.stages.surface import SurfaceFuser, auto_voxel, depth_mesh, filled, simplified, without_small_parts
+from recon.stages.surface import SurfaceFuser, depth_mesh, filled, fitting_voxel, simplified, without_small_parts
 from recon.stages.texture import textured
 from recon.stages.upright import Upright, upright
 from recon.types import Mesh, PosedFrame, TexturedMesh, Units
@@ -116,7 +116,7 @@ def _fused(members: Iterator[tuple[ShotPlan, PosedFrame]], settings: MeshSetting
     """The surface of a segment; that of a single picture is a grid of its pixels."""
     plan, first = next(members)
     most_bytes = round(settings.surface.memory * 1e9)
-    voxel = settings.fuse.voxel or auto_voxel(first.depth, first.intrinsics, most_bytes=most_bytes)
+    voxel = settings.fuse.voxel or fitting_voxel(first.depth, first.intrinsics, most_bytes=most_bytes)
     fuser = SurfaceFuser(voxel, noise=BAND * (plan.disagreement or 0.0), most_bytes=most_bytes)
     fuser.add(first)
     times = [first.frame.time]

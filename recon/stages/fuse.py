@@ -12,15 +12,8 @@ from recon.errors import ReconError
 from recon.geometry import transform, unproject
 from recon.light import linear_from_srgb, srgb_from_linear
 from recon.types import DepthMap, Intrinsics, PointCloud, PosedFrame
+from recon.voxels import REACH, cells_of, fill_slots, key_of, register, slot_of
 
-FOOTPRINTS = 1.5
-"""Pixels at the median depth that one voxel is wide (see `auto_voxel`)."""
-
-FINEST = 0.005
-"""Voxel in median depths below which there is only noise (see `auto_voxel`)."""
-
-_REACH = 1 << 20
-"""Voxels from the origin to the border, along each axis: three coordinates of 21 bits are one key of 63."""
 _FIRST_ROWS = 1 << 16
 
 
@@ -100,14 +93,14 @@ class CloudFuser:
     def _means(self, rows: Int64[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         sums = self._grid.sums[rows]
         means = sums[:, :6] / sums[:, 9:]
-        positions = (_unpacked(self._grid.keys[rows]) + (means[:, :3] + 0.5)) * self._size
+        positions = (cells_of(self._grid.keys[rows]) + (means[:, :3] + 0.5)) * self._size
         return positions, srgb_from_linear(means[:, 3:]), _unit(sums[:, 6:9])
 
     def _too_far(self, points: Float32[np.ndarray, "n 3"]) -> ReconError:
         extent = float(np.abs(points).max())
         return ReconError(
             f"points lie up to {extent:g} from the origin, which is too far for voxels of {self._size:g} "
-            f"(at most {_REACH} voxels, {_REACH * self._size:g}): choose larger voxels or a nearer depth limit"
+            f"(at most {REACH} voxels, {REACH * self._size:g}): choose larger voxels or a nearer depth limit"
         )
 
 
@@ -159,17 +152,6 @@ def normals_from_depth(depth: DepthMap, intrinsics: Intrinsics) -> Float32[np.nd
     return _unit(-np.stack([x, y, inverse - x * u - y * v[:, None]], axis=-1))
 
 
-def auto_voxel(median_depth: float, intrinsics: Intrinsics) -> float:
-    """A voxel that suits the pictures: one and a half pixels wide on a surface at the median depth that faces us.
-
-    Finer voxels would hold single pixels and so average nothing; coarser ones would lose what the pictures show. It is
-    never finer than half a per cent of the median depth: depth of a network is not repeatable to that (2 to 10 per cent
-    on the real scenes of the README), and every layer of its noise would fill voxels of its own.
-    """
-    pixels_wide = FOOTPRINTS / max(intrinsics.fx, intrinsics.fy)
-    return median_depth * max(pixels_wide, FINEST)
-
-
 def _slope(values: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     """Difference along rows for each pixel: central, or one-sided beside NaN; NaN where there is no neighbour."""
     left = np.full_like(values, np.nan)
@@ -207,44 +189,18 @@ def _resized(grid: _Grid, used: int, rows: int) -> _Grid:
     larger.keys[:used] = grid.keys[:used]
     larger.sums[:used] = grid.sums[:used]
     larger.counts[:used] = grid.counts[:used]
-    _kernels()[1](larger, used)
+    _kernels()[1](larger.slots, larger.keys, used)
     return larger
-
-
-def _unpacked(keys: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, "n 3"]:
-    """Voxel coordinates of keys."""
-    mask = 2 * _REACH - 1
-    voxels: Int64[np.ndarray, "n 3"] = np.stack([keys >> 42, (keys >> 21) & mask, keys & mask], axis=-1) - _REACH
-    return voxels
 
 
 @cache
 def _kernels() -> tuple[Callable[..., tuple[int, int]], Callable[..., None]]:
-    """`_add` and `_index`, compiled; numba is imported at the first use."""
-    from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only fusion has to spend
-
-    register_jitable(_find)
-    return compiled(_add), compiled(_index)
+    """`_add` and `fill_slots`, compiled; numba is imported at the first use."""
+    register()
+    return compiled(_add), compiled(fill_slots)
 
 
-# The three functions below are compiled by numba, which infers their types itself.
-
-
-@no_type_check
-def _find(slots, keys, key):  # noqa: ANN001, ANN202
-    """The slot in which a key lives, or the free one where it would (Fibonacci hashing, linear probing)."""
-    mask = len(slots) - 1
-    slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
-    while slots[slot] >= 0 and keys[slots[slot]] != key:
-        slot = (slot + 1) & mask
-    return slot
-
-
-@no_type_check
-def _index(grid, used):  # noqa: ANN001, ANN202
-    """Fill the slots of a new table."""
-    for row in range(used):
-        grid.slots[_find(grid.slots, grid.keys, grid.keys[row])] = row
+# Numba infers the types of the function below itself.
 
 
 @no_type_check
@@ -255,10 +211,10 @@ def _add(grid, used, view, start, size):  # noqa: ANN001, ANN202
     for i in range(start, len(points)):
         x, y, z = points[i, 0] / size, points[i, 1] / size, points[i, 2] / size
         ix, iy, iz = np.floor(x), np.floor(y), np.floor(z)
-        if min(ix, iy, iz) < -_REACH or max(ix, iy, iz) >= _REACH:
+        key = key_of(ix, iy, iz)
+        if key < 0:
             return i, used
-        key = (np.int64(ix) + _REACH) << 42 | (np.int64(iy) + _REACH) << 21 | (np.int64(iz) + _REACH)
-        slot = _find(slots, keys, key)
+        slot = slot_of(slots, keys, key)
         row = slots[slot]
         if row < 0:
             if used == len(keys):
@@ -281,7 +237,6 @@ def _add(grid, used, view, start, size):  # noqa: ANN001, ANN202
 __all__ = [
     "CloudFuser",
     "View",
-    "auto_voxel",
     "fuse",
     "normals_from_depth",
     "view_of",

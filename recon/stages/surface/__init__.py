@@ -10,14 +10,14 @@ from recon.stages.surface.parts import filled, without_small_parts
 from recon.stages.surface.poisson import poisson
 from recon.stages.surface.sheet import depth_mesh
 from recon.stages.surface.simpler import lods, simplified
-from recon.stages.surface.volume import MOST_BYTES, SurfaceFuser, auto_voxel, surface
+from recon.stages.surface.volume import MOST_BYTES, SurfaceFuser, fitting_voxel, surface
 
 __all__ = [
     "MOST_BYTES",
     "SurfaceFuser",
-    "auto_voxel",
     "depth_mesh",
     "filled",
+    "fitting_voxel",
     "lods",
     "poisson",
     "simplified",

@@ -14,13 +14,12 @@ from jaxtyping import Float32, Int32, Int64
 
 from recon.compiled import compiled
 from recon.stages.surface.views import TILE
+from recon.voxels import coordinate_of, fill_slots, key_of, register, slot_of
 
 SIDE = 8
 """Voxels along the edge of a block."""
 VOXELS = SIDE**3
 
-REACH = 1 << 20
-"""Blocks from the origin to the border, along each axis: three coordinates of 21 bits are one key of 63."""
 _OBLIQUE = 2.0
 """Bands behind the surface along the axis of the camera up to which distances are kept where it is seen obliquely."""
 _SURE = 0.25
@@ -67,54 +66,25 @@ def kernels() -> Kernels:
     """Compiled at the first use; numba is imported then."""
     from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only fusion has to spend
 
-    for part in (_key, _find, _enter, _coordinate, _allot_ray, _allot_tile, _fine_from, _range_at, _judge, _depth_at):
+    register()
+    for part in (_enter, _allot_ray, _allot_tile, _fine_from, _range_at, _judge, _depth_at):
         register_jitable(part)
     register_jitable(_add_color)
     register_jitable(_add_free)
     register_jitable(_update_block)
-    return Kernels(*map(compiled, (_index, _allot, _explore, _sort_out, _update, _around)))
+    return Kernels(*map(compiled, (fill_slots, _allot, _explore, _sort_out, _update, _around)))
 
 
 # Numba infers the types of the functions below itself.
 
 
 @no_type_check
-def _key(x, y, z):  # noqa: ANN001, ANN202
-    """Of a block at integer coordinates, or -1 where it is too far away."""
-    if min(x, y, z) < -REACH or max(x, y, z) >= REACH:
-        return np.int64(-1)
-    return (np.int64(x) + REACH) << 42 | (np.int64(y) + REACH) << 21 | (np.int64(z) + REACH)
-
-
-@no_type_check
-def _coordinate(key, axis):  # noqa: ANN001, ANN202
-    return ((key >> (42 - 21 * axis)) & (2 * REACH - 1)) - REACH
-
-
-@no_type_check
-def _find(slots, keys, key):  # noqa: ANN001, ANN202
-    """The slot in which a key lives, or the free one where it would (Fibonacci hashing, linear probing)."""
-    mask = len(slots) - 1
-    slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
-    while slots[slot] >= 0 and keys[slots[slot]] != key:
-        slot = (slot + 1) & mask
-    return slot
-
-
-@no_type_check
-def _index(table, used):  # noqa: ANN001, ANN202
-    """Fill the slots of a new table."""
-    for entry in range(used):
-        table.slots[_find(table.slots, table.keys, table.keys[entry])] = entry
-
-
-@no_type_check
 def _enter(table, used, x, y, z):  # noqa: ANN001, ANN202
     """The entry of the block at a place, in edges of a block, and how many there are; -1: no room; -2: too far."""
-    key = _key(np.floor(x), np.floor(y), np.floor(z))
+    key = key_of(np.floor(x), np.floor(y), np.floor(z))
     if key < 0:
         return -2, used
-    slot = _find(table.slots, table.keys, key)
+    slot = slot_of(table.slots, table.keys, key)
     entry = table.slots[slot]
     if entry >= 0:
         return entry, used
@@ -277,7 +247,7 @@ def _sort_out(table, used, view, camera, scale):  # noqa: ANN001, ANN202
     count = 0
     for entry in range(used):
         key = table.keys[entry]
-        x, y, z = _coordinate(key, 0), _coordinate(key, 1), _coordinate(key, 2)
+        x, y, z = coordinate_of(key, 0), coordinate_of(key, 1), coordinate_of(key, 2)
         verdict, depth = _judge((x, y, z), view, camera, SIDE * scale.voxel)
         if verdict == 2:
             for eighth in range(8):
@@ -308,7 +278,7 @@ def _update(field, table, entries, view, camera, scale, steps, linear):  # noqa:
     turn, offset, edge = camera.rotation, camera.offset, SIDE * scale.voxel
     for n in range(len(entries)):
         key, row = table.keys[entries[n]], table.rows[entries[n]]
-        x, y, z = _coordinate(key, 0) * edge, _coordinate(key, 1) * edge, _coordinate(key, 2) * edge
+        x, y, z = coordinate_of(key, 0) * edge, coordinate_of(key, 1) * edge, coordinate_of(key, 2) * edge
         a = turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z + offset[0]
         b = turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z + offset[1]
         c = turn[2, 0] * x + turn[2, 1] * y + turn[2, 2] * z + offset[2]
@@ -386,9 +356,9 @@ def _around(table, used, full):  # noqa: ANN001, ANN202
         key = table.keys[entry]
         for n in range(27):
             x, y, z = n // 9 - 1, n // 3 % 3 - 1, n % 3 - 1
-            other = _key(_coordinate(key, 0) + x, _coordinate(key, 1) + y, _coordinate(key, 2) + z)
-            around[table.rows[entry], n] = table.slots[_find(table.slots, table.keys, other)] if other >= 0 else -1
+            other = key_of(coordinate_of(key, 0) + x, coordinate_of(key, 1) + y, coordinate_of(key, 2) + z)
+            around[table.rows[entry], n] = table.slots[slot_of(table.slots, table.keys, other)] if other >= 0 else -1
     return around
 
 
-__all__ = ["REACH", "SIDE", "VOXELS", "Field", "Kernels", "Table", "kernels"]
+__all__ = ["SIDE", "VOXELS", "Field", "Kernels", "Table", "kernels"]

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Float32, Int32
 
 from recon.compiled import compiled
+from recon.geometry import vertex_normals
 from recon.light import srgb_from_linear
 from recon.stages.surface.blocks import SIDE, VOXELS, Field, Table
-from recon.stages.surface.shading import vertex_normals
 from recon.types import Mesh
 
 _PADDED = SIDE + 1

@@ -6,7 +6,6 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from recon.light import linear_from_srgb, srgb_from_linear
-from recon.stages.surface.shading import with_triangles
 from recon.types import Mesh
 
 
@@ -109,6 +108,14 @@ def _open_edges(triangles: Int32[np.ndarray, "m 3"]) -> tuple[Int64[np.ndarray, 
     _, at, counts = np.unique(low << 32 | high, return_index=True, return_counts=True)
     alone = np.sort(at[counts == 1])
     return starts[alone], ends[alone]
+
+
+def with_triangles(mesh: Mesh, triangles: Int32[np.ndarray, "k 3"]) -> Mesh:
+    """These triangles of a mesh, and the vertices that they use."""
+    used = np.zeros(len(mesh.vertices), bool)
+    used[triangles.ravel()] = True
+    number = (np.cumsum(used) - 1).astype(np.int32)
+    return Mesh(mesh.vertices[used], number[triangles], mesh.colors[used], mesh.normals[used])
 
 
 __all__ = ["filled", "without_small_parts"]

@@ -3,8 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
-from recon.geometry import transform, unproject
-from recon.stages.surface.shading import vertex_normals
+from recon.geometry import transform, unproject, vertex_normals
 from recon.types import Mesh, PosedFrame
 
 

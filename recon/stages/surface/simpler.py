@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int64
 from scipy.spatial import cKDTree
 
 from recon.errors import MissingPackageError
-from recon.stages.surface.shading import vertex_normals
+from recon.geometry import vertex_normals
 from recon.types import Mesh
 
 

@@ -8,10 +8,11 @@ from jaxtyping import Float32, Int32
 
 from recon.errors import ReconError
 from recon.light import light_of_srgb
-from recon.stages.surface.blocks import REACH, SIDE, VOXELS, Field, Table, kernels
+from recon.stages.surface.blocks import SIDE, VOXELS, Field, Table, kernels
 from recon.stages.surface.nets import Volume, mesh_of
 from recon.stages.surface.views import Camera, Scale, View, camera_of, view_of
 from recon.types import DepthMap, Intrinsics, Mesh, PosedFrame
+from recon.voxels import auto_voxel, cells_of
 
 BAND = 4.0
 """Voxels from the surface within which distances are kept."""
@@ -20,12 +21,8 @@ NOISE = 0.01
 MOST_BYTES = 4 << 30
 """Bytes that the volume may take, unless told otherwise."""
 
-FOOTPRINTS = 1.5
-"""Pixels at the median depth that one voxel is wide (see `auto_voxel`)."""
-FINEST = 0.005
-"""Voxel in median depths below which there is only noise (see `auto_voxel`)."""
 _SCENES = 20.0
-"""Surface in a whole video, in the surface that its median picture shows (see `auto_voxel`)."""
+"""Surface in a whole video, in the surface that its median picture shows (see `fitting_voxel`)."""
 _LAYERS = 2.5
 """Blocks across a surface."""
 
@@ -144,9 +141,8 @@ class SurfaceFuser:
         kernels().update(self._field, self._table, entries, view, camera, self._scale, steps, self._linear)
 
     def _too_large(self) -> ReconError:
-        keys = self._table.keys[: self._used]
-        places = np.stack([keys >> 42, (keys >> 21) & (2 * REACH - 1), keys & (2 * REACH - 1)])
-        extent = (np.ptp(places, axis=1) + 1) * SIDE * self._scale.voxel
+        blocks = cells_of(self._table.keys[: self._used])
+        extent = (np.ptp(blocks, axis=0) + 1) * SIDE * self._scale.voxel
         need = self._full * _BLOCK_BYTES + self._used * _ENTRY_BYTES
         size = " x ".join(f"{length:.3g}" for length in extent)
         return ReconError(
@@ -181,12 +177,11 @@ def surface(
     return fuser.mesh()
 
 
-def auto_voxel(depth: DepthMap, intrinsics: Intrinsics, *, most_bytes: int = MOST_BYTES) -> float:
+def fitting_voxel(depth: DepthMap, intrinsics: Intrinsics, *, most_bytes: int = MOST_BYTES) -> float:
     """A voxel that suits pictures like this one, and for which there is likely to be room.
 
-    One and a half pixels wide on a surface at the median depth, never finer than half a per cent of it (see the same
-    of clouds in ``recon.stages.fuse``), and so coarse that 20 times the surface which the picture shows fits: a video
-    of a room shows 5 to 10 times as much as one of its pictures.
+    That of clouds (`auto_voxel`), or so coarse that 20 times the surface which the picture shows fits: a video of a
+    room shows 5 to 10 times as much as one of its pictures.
 
     Raises:
         ReconError: no depth is known.
@@ -194,10 +189,9 @@ def auto_voxel(depth: DepthMap, intrinsics: Intrinsics, *, most_bytes: int = MOS
     known = depth[np.isfinite(depth) & (depth > 0)].astype(np.float64)
     if not known.size:
         raise ReconError("no depth is known: nothing can be placed in space")
-    wanted = float(np.median(known)) * max(FOOTPRINTS / max(intrinsics.fx, intrinsics.fy), FINEST)
     area = _SCENES * float(np.square(known).sum()) / (intrinsics.fx * intrinsics.fy)
     fitting = np.sqrt(area * _LAYERS * _BLOCK_BYTES / most_bytes) / SIDE
-    return max(wanted, float(fitting))
+    return max(auto_voxel(float(np.median(known)), intrinsics), float(fitting))
 
 
 def _steps(voxel: float) -> np.ndarray:
@@ -215,8 +209,8 @@ def _resized(table: Table, used: int, entries: int) -> Table:
     larger = Table(slots, keys, np.full(entries, -1, np.int32), np.zeros((entries, 8, 2), np.float32))
     for new, old in zip(larger[1:], table[1:], strict=True):
         new[:used] = old[:used]
-    kernels().fill_slots(larger, used)
+    kernels().fill_slots(slots, keys, used)
     return larger
 
 
-__all__ = ["BAND", "MOST_BYTES", "NOISE", "SurfaceFuser", "auto_voxel", "surface"]
+__all__ = ["BAND", "MOST_BYTES", "NOISE", "SurfaceFuser", "fitting_voxel", "surface"]

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
 
 from recon.errors import ReconError
+from recon.geometry import vertex_normals
 from recon.light import linear_from_srgb
 from recon.stages.texture.kernels import Limits, View, kernels
 from recon.stages.texture.views import prepared
@@ -111,14 +112,8 @@ def _lit(found: Float32[np.ndarray, "k 4"], view: View) -> Float32[np.ndarray, "
 
 def with_normals(mesh: Mesh) -> Mesh:
     """The mesh with normals, where they are not known, that are those of the triangles around a vertex."""
-    points = mesh.vertices.astype(np.float64)
-    a, b, c = (points[mesh.triangles[:, corner]] for corner in range(3))
-    total = np.zeros(points.shape)
-    for corner in range(3):
-        np.add.at(total, mesh.triangles[:, corner], np.cross(b - a, c - a))
-    length = np.sqrt((total**2).sum(axis=1, keepdims=True))
     known = (mesh.normals != 0).any(axis=1, keepdims=True)
-    normals = np.where(known, mesh.normals, total / np.where(length > 0, length, 1)).astype(np.float32)
+    normals = np.where(known, mesh.normals, vertex_normals(mesh.vertices, mesh.triangles))
     return Mesh(mesh.vertices, mesh.triangles, mesh.colors, normals)
 
 
