@@ -4,6 +4,7 @@ The docstring under a field is its help text on the command line. Sections reach
 take plain values.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 
@@ -217,18 +218,32 @@ class SurfaceSettings(Section):
     """Coarser meshes as well, with so many triangles each: NAME.lod1.glb, NAME.lod2.glb and so on."""
     fill: int = Field(default=0, ge=0)
     """Fill holes whose border has at most so many edges."""
+    poisson: bool = False
+    """A closed surface through the fused cloud (Poisson, by Open3D), which bridges what was not seen."""
     least_part: float = Field(default=0.002, ge=0, lt=1)
     """Pieces of surface with less than this part of all triangles are left out."""
     memory: float = Field(default=4.0, gt=0)
     """Gigabytes that the volume may take; an automatic voxel is made to fit."""
     up_from: Literal["auto", "floor", "cameras", "first-camera", "+x", "-x", "+y", "-y", "+z", "-z"] = "auto"
-    """What says which way is up: the floor where it is seen, else the cameras as people hold them (auto); the picture
-    of the first camera; or an axis of the poses that were given (+y for ARKit, +z for nerfstudio)."""
+    """What says which way is up: gravity where it is known, else the floor where it is seen, else the cameras as people
+    hold them (auto); the picture of the first camera; or an axis of the given poses (+y for ARKit, +z for nerfstudio).
+    """
+    gravity: tuple[float, float, float] | None = None
+    """Where things fall, by an accelerometer: a direction x y z in the world of the given poses. EuRoC's know it."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if any(count < 1 for count in self.lods):
             raise ValueError("--lods are numbers of triangles, each at least 1")
+        levels = (self.faces, *self.lods) if self.faces else self.lods
+        if any(fewer >= more for more, fewer in pairwise(levels)):
+            raise ValueError(
+                "--lods go from fine to coarse: each has fewer triangles than the one before, and than --faces"
+            )
+        if self.gravity is not None and not any(self.gravity):
+            raise ValueError("--gravity is a direction, not 0 0 0")
+        if self.gravity is not None and self.up_from != "auto":
+            raise ValueError("--gravity and --up-from both say which way is up: give one")
         return self
 
 
@@ -290,6 +305,41 @@ class PoseFileSettings(Section):
     pictures: bool = False
     """Also write the pictures that transforms and colmap name, into images/ (NAME-images/ for NAME.json): splats and
     NeRFs can begin at once."""
+
+
+class ConvertSettings(Section):
+    """How a file is read, and as what it is written."""
+
+    format: Literal[
+        "auto",
+        "glb",
+        "obj",
+        "ply",
+        "stl",
+        "usdz",
+        "pcx",
+        "splat",
+        "las",
+        "e57",
+        "tum",
+        "kitti",
+        "transforms",
+        "colmap",
+        "colmap-text",
+    ] = "auto"
+    """Format of the output where its ending does not say it all: pcx (a PLY for Unity's Pcx: mirrored), splat (a PLY
+    from which 3D Gaussian Splatting begins), kitti (.txt is TUM), colmap-text; auto goes by the ending."""
+    from_up: Literal["auto", "y", "z", "camera"] = "auto"
+    """Axis of the input that points up, where the file does not say it (plain PLY, STL, poses) or says it wrongly;
+    camera: y points down, as in the world of a first camera."""
+    picture: Literal["jpeg", "png"] = "jpeg"
+    """Coding of textures: jpeg, or png, which is exact and about five times as large."""
+    intrinsics: Path | None = None
+    """The camera of a trajectory, for transforms.json and COLMAP, where the input does not say it: as elsewhere."""
+    trajectory_axes: Literal["auto", "opencv", "opengl", "ned", "unity"] = "auto"
+    """Axes of the camera in a trajectory, where its format leaves them open, as elsewhere."""
+    trajectory_rate: float | None = Field(default=None, gt=0)
+    """Poses for each second, for trajectories without times: KITTI, COLMAP, transforms.json."""
 
 
 class EvaluationSettings(Section):
@@ -379,12 +429,20 @@ class MeshSettings(Section):
     store: StoreSettings = StoreSettings()
 
 
+class ConvertRunSettings(Section):
+    """All settings of `recon convert`."""
+
+    convert: ConvertSettings = ConvertSettings()
+    scene: SceneSettings = SceneSettings()
+
+
 RUNS: tuple[type[Section], ...] = (
     PointcloudSettings,
     MeshSettings,
     DepthRunSettings,
     PosesSettings,
     EvaluationRunSettings,
+    ConvertRunSettings,
 )
 """Those of all commands."""
 

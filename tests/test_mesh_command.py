@@ -1,6 +1,7 @@
 """`recon mesh`, on the rendered room with exact depth: what it writes, how that stands, and what it says otherwise."""
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -129,6 +130,46 @@ def test_a_single_picture_gives_a_mesh(tmp_path: Path) -> None:
     assert shape.mesh.vertices[:, 1].min() > -0.1, "the floor is seen in it"
 
 
+def test_gravity_and_a_closed_surface(room: Path, tmp_path: Path) -> None:
+    """Poisson bridges what nobody saw: half the border at most; and the camera leans as far as gravity does."""
+    output = tmp_path / "closed.glb"
+    leaning = ["--poisson", "--gravity", "0", "0.1", "-1", "--texture", "0"]
+    assert recon("mesh", ROOM / "room.mp4", *POSED, *SMALL, *leaning, "-o", output) == 0
+    closed, other = read_scene(output), read_scene(room)
+    assert isinstance(closed.shape, Mesh)
+    assert isinstance(other.shape, TexturedMesh)
+    assert _open_edges(closed.shape) < 0.5 * _open_edges(other.shape.mesh)
+    assert closed.camera is not None
+    assert other.camera is not None
+    up, upright = (scene.camera.asset_from_camera[0, 1, :3] for scene in (closed, other) if scene.camera)
+    assert np.degrees(np.arccos(up @ upright)) == pytest.approx(np.degrees(np.arctan(0.1)), abs=1)
+
+
+def _open_edges(mesh: Mesh) -> float:
+    """Part of all edges that only one triangle has, whatever the vertices are called."""
+    _, number = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    corners = number.ravel()[mesh.triangles]
+    edges = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]), axis=1)
+    counts = np.unique(edges, axis=0, return_counts=True)[1]
+    return float((counts == 1).mean())
+
+
+@pytest.mark.parametrize("package", ["fast_simplification", "xatlas", "open3d"])
+def test_a_missing_package_is_named_before_the_work(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert recon("mesh", tmp_path / "none.mp4", "--poisson", "-o", tmp_path / "room.glb") == 1
+    assert package.replace("_", "-") in capsys.readouterr().err
+
+
+def test_a_mesh_that_stays_too_fine_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Joining triangles of a rough surface folds it: it keeps more of them then."""
+    few = ["--faces", "4000", "--lods", "100", "--texture", "0"]
+    assert run(["mesh", f"{ROOM}/room.mp4", *POSED, *FEW, *few, "-o", f"{tmp_path}/room.ply"]) == 0
+    assert "triangles instead of 100" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("output", "more", "said", "code"),
     [
@@ -136,6 +177,9 @@ def test_a_single_picture_gives_a_mesh(tmp_path: Path) -> None:
         ("room.glb", ["--voxel", "0.0001", "--end", "0.2"], "--voxel", 1),
         ("room.glb", ["--texture", "100"], "--texture is 0, or at least 256 pixels", 2),
         ("room.glb", ["--lods", "0"], "--lods", 2),
+        ("room.glb", ["--lods", "9000", "--lods", "9000"], "--lods go from fine to coarse", 2),
+        ("room.glb", ["--gravity", "0", "0", "0"], "--gravity is a direction", 2),
+        ("room.glb", ["--gravity", "0", "-1", "0", "--up-from", "+y"], "give one", 2),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line_and_leaves_nothing(

@@ -20,7 +20,7 @@ from recon.geometry import inverse, project, rigid, transform, unproject
 from recon.io.colmap import find_model, read_model
 from recon.io.depth import read_depth_map
 from recon.io.pose_files import CameraAxes, in_opencv, poses_of_arkitscenes, read_poses
-from recon.io.trajectory import read_pair, read_trajectory, slam_units
+from recon.io.trajectory import gravity_of, read_pair, read_trajectory, slam_units
 from recon.pipelines.run import find_poses
 from recon.settings import CameraSettings
 from recon.types import CameraTrajectory, Intrinsics
@@ -172,6 +172,7 @@ def test_euroc_is_read_as_evo_reads_it(tmp_path: Path, caplog: pytest.LogCapture
     np.testing.assert_allclose(poses.world_from_camera(), oracle.poses_se3, atol=1e-6)
     assert "poses of the body (an inertial sensor), not of the camera" in caplog.text
     assert slam_units(path) == "metres"
+    assert gravity_of(path) == (0.0, 0.0, -1.0), "of an inertial sensor"
 
 
 def test_euroc_may_lack_the_sign_before_its_header_and_count_otherwise(tmp_path: Path) -> None:

@@ -1,3 +1,6 @@
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,8 +9,10 @@ from scipy.spatial.transform import Rotation
 from strategies import rigid_transforms
 
 from recon.geometry import inverse, rigid, transform, unproject
+from recon.io.depth import read_depth_map
 from recon.stages.fuse import normals_from_depth
 from recon.stages.upright import camera_up, upright
+from recon.types import Intrinsics
 
 
 def looking(tilts: list[float], yaws: list[float], height: float = 1.5) -> np.ndarray:
@@ -75,6 +80,44 @@ def test_an_axis_of_the_poses_may_be_up(up_from: str, up: list[float]) -> None:
     found = upright(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), looking([10], [15]), up_from)
     np.testing.assert_allclose(found.level_from_world[:3, :3] @ up, [0, -1, 0], atol=1e-12)
     assert found.sentence == f"the {up_from} axis of the poses; no floor is seen"
+
+
+def test_gravity_is_trusted_before_the_floor() -> None:
+    """A ramp is not level: what falls says so. The origin is on it all the same, straight beneath the camera."""
+    points, normals = floor_and_table()
+    down = np.array([0.0, np.cos(0.1), np.sin(0.1)])
+    found = upright(points, normals, looking([20, 25, 30], [5, 20, -10]), gravity=(0.0, 2 * down[1], 2 * down[2]))
+    np.testing.assert_allclose(found.level_from_world[:3, :3] @ down, [0, 1, 0], atol=1e-12)
+    beneath = np.array([[0.0, -1.5, 0]]) + 1.5 / np.cos(0.1) * down
+    np.testing.assert_allclose(transform(found.level_from_world, beneath)[0], 0, atol=0.02)
+    assert found.sentence == f"gravity; the first camera is {1.5 / np.cos(0.1):.2f} above the floor"
+
+
+@pytest.mark.parametrize("gravity", [(0.0, 0.0, 0.0), (0.0, np.nan, 1.0)])
+def test_gravity_without_a_direction_is_refused(gravity: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="gravity has a direction"):
+        upright(*floor_and_table(), looking([20], [5]), gravity=gravity)
+
+
+@pytest.mark.shared
+def test_the_floor_of_the_kitchen_is_level_as_its_inertial_sensor_has_it(shared: Path) -> None:
+    """7-Scenes: gravity as published, against the floor that three maps of the Kinect show; within 3 degrees."""
+    folder = shared / "data" / "7scenes_redkitchen_a"
+    camera, points, normals, poses = Intrinsics(585.0, 585.0, 320.0, 240.0, 640, 480), [], [], []
+    for number in (0, 60, 120):
+        (stem,) = folder.glob(f"frames/*{number:06d}.depth.png")
+        pose = np.loadtxt(str(stem).replace("depth.png", "pose.txt"))
+        depth = read_depth_map(stem, scale=1000.0)
+        depth = cv2.GaussianBlur(np.where(depth < 4, depth, np.nan), (0, 0), 3)
+        known = np.flatnonzero(np.isfinite(depth))[::17]
+        points.append(transform(pose, unproject(depth, camera).reshape(-1, 3)[known]))
+        normals.append(normals_from_depth(depth, camera).reshape(-1, 3)[known] @ pose[:3, :3].T)
+        poses.append(pose)
+    found = upright(*(np.concatenate(each).astype(np.float32) for each in (points, normals)), np.stack(poses))
+    assert found.sentence.startswith("the floor")
+    down = np.loadtxt(folder / "gravity-direction.txt")
+    apart = np.degrees(np.arccos(found.level_from_world[1, :3] @ down / np.linalg.norm(down)))
+    assert apart < 3
 
 
 def test_a_camera_that_looks_straight_down_has_the_top_of_its_picture_ahead() -> None:

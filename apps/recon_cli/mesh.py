@@ -62,8 +62,10 @@ def mesh(
         settings = merged(MeshSettings, general.config, sections)
         output = output or Path(f"{video.stem}.glb")
         from recon.io.scene import require_format
+        from recon.pipelines.mesh import require_packages
 
         require_format(output)
+        require_packages(settings)
         beside = _files(output, settings)[1:]
         output = claimed_file(output, output.suffix.lower(), video, overwrite=general.overwrite, beside=beside)
         from recon.pipelines import reconstruction

@@ -31,6 +31,9 @@ Times
     By order: row i is the i-th picture of a folder, or the time i / rate of a video. By name: the picture of that name
     in a folder, or the frame of that number in a video. By number: that picture of a folder, or frame of a video.
     Both: by name (KITTI: by order, if they are as many) in a folder, its own in a video.
+Gravity
+    EuRoC's world has z up, by the inertial sensor. Record3D's is that of the first camera, however it was held (its
+    author, github.com/marek-simonik/record3d, issue 27), and the others do not say.
 Lengths
     ``applied_transform`` and ``applied_scale`` of nerfstudio are undone (its dataparser: x_json = scale * transform *
     x_original), so that poses are in the world of the COLMAP model and of the points beside them. Nothing else in
@@ -131,6 +134,8 @@ class PoseFormat(NamedTuple):
     """Whether times count from when the device was switched on, and not from the start of the video."""
     times_beside: bool = False
     """Whether times, if there are any, stand in a file of their own."""
+    gravity: tuple[float, float, float] | None = None
+    """Where things fall in the world of the poses, where the format knows it from an inertial sensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -580,7 +585,7 @@ _FORMATS: Final = (
     PoseFormat("COLMAP", "opencv", lambda file: find_model(file.path) is not None, _colmap, units="slam"),
     PoseFormat("Record3D", "opengl", _is_record3d, _record3d),
     PoseFormat("transforms.json", "opengl", _is_transforms, _transforms, units="slam"),
-    PoseFormat("EuRoC", "opencv", lambda file: _euroc_file(file) is not None, _euroc),
+    PoseFormat("EuRoC", "opencv", lambda file: _euroc_file(file) is not None, _euroc, gravity=(0.0, 0.0, -1.0)),
     PoseFormat("ViPE", "opencv", _is_vipe, _vipe),
     PoseFormat(
         "folder of matrices", "opencv", lambda f: f.path.is_dir() and bool(_folder_files(f.path)), _folder, fixed=False

@@ -158,6 +158,15 @@ def slam_units(path: Path) -> Units:
     return read_poses(path).format.units
 
 
+def gravity_of(path: Path) -> tuple[float, float, float] | None:
+    """Where things fall in the world of such poses, where their format knows it.
+
+    Raises:
+        TrajectoryError: unknown format.
+    """
+    return read_poses(path).format.gravity
+
+
 def pose_at(trajectory: CameraTrajectory, time: float) -> RigidTransform | None:
     """world_from_camera at a time in seconds, or None where the trajectory does not say.
 

@@ -31,9 +31,22 @@ from recon.pipelines.poses import Found, place_of
 from recon.pipelines.run import Reconstruction
 from recon.pipelines.units import SHORT_UNITS
 from recon.settings import MeshSettings, SceneSettings, SurfaceSettings
+from recon.stages.fuse import CloudFuser, view_of
 from recon.stages.pose import posed
-from recon.stages.surface import SurfaceFuser, depth_mesh, filled, fitting_voxel, simplified, without_small_parts
-from recon.stages.texture import textured
+from recon.stages.surface import (
+    FAST_SIMPLIFICATION,
+    OPEN3D,
+    SurfaceFuser,
+    depth_mesh,
+    filled,
+    fitting_voxel,
+    lods,
+    octree_depth,
+    poisson,
+    simplified,
+    without_small_parts,
+)
+from recon.stages.texture import XATLAS, textured
 from recon.stages.upright import Upright, upright
 from recon.types import Mesh, PosedFrame, TexturedMesh, Units
 
@@ -43,6 +56,9 @@ PICTURE_AREA: Final = 1 << 21
 """Most pixels of the pictures of which a texture is made: a texel is rarely finer."""
 BAND: Final = 2.0
 """Half the width of the volume around a surface, in the part by which depth and its anchor are apart in the middle."""
+
+
+_ROUGH: Final = "a mesh keeps %s triangles instead of %s: it is too rough for fewer; larger voxels make it smoother"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,19 @@ class SegmentMesh:
     """What is to stand in files: the mesh, then coarser ones."""
 
 
+def require_packages(settings: MeshSettings) -> None:
+    """Find out before the work whether what it needs is installed.
+
+    Raises:
+        MissingPackageError: an optional package is not.
+    """
+    surface = settings.surface
+    needed = {FAST_SIMPLIFICATION: surface.faces or surface.lods, XATLAS: settings.texture.texture}
+    for package, wanted in (needed | {OPEN3D: surface.poisson}).items():
+        if wanted:
+            package.module()
+
+
 def meshes(run: Reconstruction, settings: MeshSettings) -> Iterator[SegmentMesh]:
     """One mesh for each run of frames that share a world, as soon as it is complete; none for one without a surface."""
     place_at = place_of(run.found)
@@ -117,7 +146,8 @@ def _fused(members: Iterator[tuple[ShotPlan, PosedFrame]], settings: MeshSetting
     plan, first = next(members)
     most_bytes = round(settings.surface.memory * 1e9)
     voxel = settings.fuse.voxel or fitting_voxel(first.depth, first.intrinsics, most_bytes=most_bytes)
-    fuser = SurfaceFuser(voxel, noise=BAND * (plan.disagreement or 0.0), most_bytes=most_bytes)
+    noise = BAND * (plan.disagreement or 0.0)
+    fuser = _Closed(voxel) if settings.surface.poisson else SurfaceFuser(voxel, noise=noise, most_bytes=most_bytes)
     fuser.add(first)
     times = [first.frame.time]
     for _plan, frame in members:
@@ -125,6 +155,20 @@ def _fused(members: Iterator[tuple[ShotPlan, PosedFrame]], settings: MeshSetting
         times.append(frame.frame.time)
     mesh = fuser.mesh() if len(times) > 1 else depth_mesh(first, settings.clean.edge)
     return _Fused(_trimmed(mesh, settings.surface), plan, voxel, times)
+
+
+class _Closed:
+    """A surface through a cloud, with the methods of `SurfaceFuser`."""
+
+    def __init__(self, voxel: float) -> None:
+        self._fuser, self._voxel = CloudFuser(voxel), voxel
+
+    def add(self, frame: PosedFrame) -> None:
+        self._fuser.add(*view_of(frame))
+
+    def mesh(self) -> Mesh:
+        cloud = self._fuser.cloud()
+        return poisson(cloud, octree_depth(cloud, self._voxel))
 
 
 def _trimmed(mesh: Mesh, surface: SurfaceSettings) -> Mesh:
@@ -135,9 +179,12 @@ def _trimmed(mesh: Mesh, surface: SurfaceSettings) -> Mesh:
 def _finished(run: Reconstruction, found: Found, made: _Fused, settings: MeshSettings) -> SegmentMesh:
     """Simplified, textured, and put on its feet."""
     poses = found.segment.trajectory.world_from_camera
-    level = _level(made.mesh, poses, settings)
-    counts = (settings.surface.faces, *settings.surface.lods)
-    simple = [simplified(made.mesh, count) if count else made.mesh for count in counts]
+    level = _level(made.mesh, poses, settings, run.poses.gravity)
+    finest = simplified(made.mesh, settings.surface.faces) if settings.surface.faces else made.mesh
+    simple = [finest, *lods(finest, settings.surface.lods)]
+    for mesh, count in zip(simple, (settings.surface.faces, *settings.surface.lods), strict=True):
+        if 0 < count < 0.9 * len(mesh):
+            logger.warning(_ROUGH, f"{len(mesh):,}", f"{count:,}")
     frames = partial(_pictures, run, found)
     size = settings.texture.texture
     shapes = [textured(mesh, frames, size, most_views=settings.texture.views) if size else mesh for mesh in simple]
@@ -145,10 +192,16 @@ def _finished(run: Reconstruction, found: Found, made: _Fused, settings: MeshSet
     return SegmentMesh(found, _summary(mesh_of(shapes[0]), made, level, size), scenes)
 
 
-def _level(mesh: Mesh, poses: Float64[np.ndarray, "n 4 4"], settings: MeshSettings) -> Upright:
+def _level(
+    mesh: Mesh,
+    poses: Float64[np.ndarray, "n 4 4"],
+    settings: MeshSettings,
+    known: tuple[float, float, float] | None,
+) -> Upright:
     if settings.scene.up == "camera":
         return Upright(np.eye(4), "nothing: the world of the camera poses, unchanged")
-    return upright(mesh.vertices, mesh.normals, poses, settings.surface.up_from)
+    gravity = settings.surface.gravity or known
+    return upright(mesh.vertices, mesh.normals, poses, settings.surface.up_from, gravity)
 
 
 def _pictures(run: Reconstruction, found: Found) -> Iterator[PosedFrame]:

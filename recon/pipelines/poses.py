@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from recon.io.cloud import Up
 from recon.io.source import Source
 from recon.io.store import ShotSpan
-from recon.io.trajectory import pose_at, read_trajectory
+from recon.io.trajectory import gravity_of, pose_at, read_trajectory
 from recon.pipelines.given import units_of
 from recon.pipelines.units import UNIT_NAMES, MapScale, scaled_trajectory
 from recon.settings import CameraSettings
@@ -179,12 +179,15 @@ class Poses:
     """Whether they are found in the pictures and their depth."""
     trajectory: CameraTrajectory | None = None
     """What was given."""
+    gravity: tuple[float, float, float] | None = None
+    """Where things fall in their world, where an inertial sensor said it."""
 
     def in_metres(self, scale: MapScale | None) -> "Poses":
         """The same poses, once the length of their unit is known; those that do not need it stay."""
         if self.trajectory is None or scale is None or self.units != "slam":
             return self
-        return _given(scaled_trajectory(self.trajectory, scale), f"{self.origin}, {scale.sentence}", "metres")
+        known = _given(scaled_trajectory(self.trajectory, scale), f"{self.origin}, {scale.sentence}", "metres")
+        return replace(known, gravity=self.gravity)
 
 
 def find_poses(source: Source, settings: CameraSettings) -> Poses:
@@ -201,7 +204,8 @@ def find_poses(source: Source, settings: CameraSettings) -> Poses:
             axes=settings.trajectory_axes,
         )
         origin = f"{settings.trajectory} ({len(trajectory.times)} poses)"
-        return _given(trajectory, origin, units_of(settings.trajectory, settings))
+        known = _given(trajectory, origin, units_of(settings.trajectory, settings))
+        return replace(known, gravity=gravity_of(settings.trajectory))
     if settings.still:
         how = "--static" if settings.static else "--poses still"
         return Poses(still, f"the camera does not move ({how})", None, "z", needs_depth=False)

@@ -3,7 +3,7 @@
 An estimated world is the first camera's, and a given one may be any: a mesh in it would lie askew in Blender. People
 hold cameras level, tilted perhaps, but seldom rolled: so the direction across which no camera's x axis leans is up
 (Brown and Lowe 2007, section 5, who straighten panoramas by it). Where the pictures show the floor, that is sharper:
-the plane about level that most points lie on and next to nothing lies beneath.
+the plane about level that most points lie on and next to nothing lies beneath. Sharper still is an inertial sensor.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from recon.geometry import inverse, rigid
 from recon.types import RigidTransform
 
 UpFrom = Literal["auto", "floor", "cameras", "first-camera", "+x", "-x", "+y", "-y", "+z", "-z"]
-"""What says which way is up: the floor if it is seen, else the cameras (auto); the picture of the first camera, as if
-it were held level; or an axis of the world that the poses were given in."""
+"""What says which way is up: gravity if it is known, else the floor if it is seen, else the cameras (auto); the picture
+of the first camera, as if it were held level; or an axis of the world that the poses were given in."""
 
 HELD: Final = 0.02
 """How much the cameras' own up axes count beside the rule that x axes are level: they decide where all look one way."""
@@ -52,7 +52,13 @@ class Upright:
     """What said so, for a person."""
 
 
-def upright(points: Points, normals: Points, world_from_camera: Poses, up_from: UpFrom = "auto") -> Upright:
+def upright(
+    points: Points,
+    normals: Points,
+    world_from_camera: Poses,
+    up_from: UpFrom = "auto",
+    gravity: tuple[float, float, float] | None = None,
+) -> Upright:
     """The level world of a scene.
 
     Args:
@@ -60,13 +66,20 @@ def upright(points: Points, normals: Points, world_from_camera: Poses, up_from: 
         normals: theirs, facing the cameras; zero where unknown.
         world_from_camera: the cameras that saw them, in the order of time.
         up_from: what says which way is up; a floor that is asked for and not found falls back to the cameras.
+        gravity: where things fall in the world, by an inertial sensor; auto goes by it where it is known.
+
+    Raises:
+        ValueError: gravity without a direction.
     """
-    up, told = _up(world_from_camera, up_from)
+    if up_from == "auto" and gravity is not None:
+        up, told = _against(gravity), "gravity"
+    else:
+        up, told = _up(world_from_camera, up_from)
     floor = _floor(points, normals, world_from_camera, up) if len(points) else None
     if floor is None:
         return Upright(_level(up, world_from_camera[0], 0.0), f"{told}; no floor is seen")
     normal, offset = floor
-    if up_from in {"auto", "floor"}:
+    if up_from == "floor" or (up_from == "auto" and gravity is None):
         up, told = normal, "the floor"
     centre = world_from_camera[0, :3, 3]
     height = float((normal @ centre - offset) / (normal @ up))
@@ -80,6 +93,12 @@ def camera_up(world_from_camera: Poses) -> Direction:
     across, above = world_from_camera[:, :3, 0], -world_from_camera[:, :3, 1].mean(axis=0)
     system = across.T @ across / len(across) + HELD * np.eye(3)
     return _unit(np.linalg.solve(system, HELD * _unit(above)))
+
+
+def _against(gravity: tuple[float, float, float]) -> Direction:
+    if not (np.isfinite(gravity).all() and np.any(gravity)):
+        raise ValueError(f"gravity has a direction, got {gravity}")
+    return _unit(-np.array(gravity, np.float64))
 
 
 def _up(world_from_camera: Poses, up_from: UpFrom) -> tuple[Direction, str]:

@@ -7,18 +7,21 @@ MICCAI 1998 (one vertex for each cell that the surface crosses).
 """
 
 from recon.stages.surface.parts import filled, without_small_parts
-from recon.stages.surface.poisson import poisson
+from recon.stages.surface.poisson import OPEN3D, octree_depth, poisson
 from recon.stages.surface.sheet import depth_mesh
-from recon.stages.surface.simpler import lods, simplified
+from recon.stages.surface.simpler import FAST_SIMPLIFICATION, lods, simplified
 from recon.stages.surface.volume import MOST_BYTES, SurfaceFuser, fitting_voxel, surface
 
 __all__ = [
+    "FAST_SIMPLIFICATION",
     "MOST_BYTES",
+    "OPEN3D",
     "SurfaceFuser",
     "depth_mesh",
     "filled",
     "fitting_voxel",
     "lods",
+    "octree_depth",
     "poisson",
     "simplified",
     "surface",

@@ -1,12 +1,24 @@
 """A closed surface from points with normals."""
 
+from typing import Final
+
 import numpy as np
 
-from recon.errors import MissingPackageError, ReconError
+from recon.errors import ReconError
+from recon.optional import Package
 from recon.types import Mesh, PointCloud
 
+OPEN3D: Final = Package(
+    "open3d", "Poisson surfaces need", "mesh", "on Linux also: apt-get install libgl1 libegl1 libusb-1.0-0"
+)
 TRIMMED = 0.05
 """Share of the vertices, those around which points are rarest, that is left out."""
+
+
+def octree_depth(cloud: PointCloud, cell: float) -> int:
+    """The depth at which the finest cells are about so large, from 5 to 11: finer trees take more than 10 GB."""
+    extent = float(np.ptp(cloud.points, axis=0).max()) if len(cloud) else 0.0
+    return int(np.clip(np.rint(np.log2(max(extent, cell) / cell)), 5, 11))
 
 
 def poisson(cloud: PointCloud, depth: int = 9, *, trimmed: float = TRIMMED) -> Mesh:
@@ -24,11 +36,7 @@ def poisson(cloud: PointCloud, depth: int = 9, *, trimmed: float = TRIMMED) -> M
     """
     if not (1 <= depth <= 16 and 0 <= trimmed < 1):
         raise ValueError(f"depth must be 1 to 16 and the trimmed share within [0, 1), got {depth} and {trimmed}")
-    try:
-        import open3d  # noqa: PLC0415 - optional and heavy
-    except (ImportError, OSError) as error:
-        how = 'pip install "recon-video[mesh]"; on Linux also: apt-get install libgl1 libegl1 libusb-1.0-0'
-        raise MissingPackageError(f"Poisson surfaces need the package open3d ({error}): {how}") from error
+    open3d = OPEN3D.module()
     known = (cloud.normals != 0).any(axis=1)
     if known.sum() < 4:
         raise ReconError(f"{known.sum()} of {len(cloud)} points have a normal: too few for a surface")
@@ -49,4 +57,4 @@ def poisson(cloud: PointCloud, depth: int = 9, *, trimmed: float = TRIMMED) -> M
     )
 
 
-__all__ = ["TRIMMED", "poisson"]
+__all__ = ["OPEN3D", "TRIMMED", "octree_depth", "poisson"]

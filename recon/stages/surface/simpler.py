@@ -1,16 +1,17 @@
 """Fewer triangles for the same shape."""
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
-from jaxtyping import Float64, Int64
 from scipy.spatial import cKDTree
 
-from recon.errors import MissingPackageError
 from recon.geometry import vertex_normals
+from recon.optional import Package
 from recon.types import Mesh
+
+FAST_SIMPLIFICATION: Final = Package("fast_simplification", "fewer triangles need", "mesh")
 
 
 def simplified(mesh: Mesh, faces: int) -> Mesh:
@@ -27,7 +28,10 @@ def simplified(mesh: Mesh, faces: int) -> Mesh:
         raise ValueError(f"a mesh has 1 triangle at least, got {faces}")
     if len(mesh) <= faces:
         return mesh
-    vertices, triangles = _simplify()(mesh.vertices.astype(np.float64), mesh.triangles.astype(np.int64), faces)
+    corners, made = FAST_SIMPLIFICATION.module().simplify(
+        mesh.vertices.astype(np.float64), mesh.triangles.astype(np.int64), target_count=faces
+    )
+    vertices, triangles = np.asarray(corners, np.float64), np.asarray(made, np.int64)
     nearest = cKDTree(mesh.vertices).query(vertices)[1]
     normals = vertex_normals(vertices, triangles)
     return Mesh(vertices.astype(np.float32), triangles.astype(np.int32), mesh.colors[nearest], normals)
@@ -49,21 +53,4 @@ def lods(mesh: Mesh, faces: Sequence[int]) -> tuple[Mesh, ...]:
     return tuple(levels)
 
 
-Simplify = Callable[[np.ndarray, np.ndarray, int], tuple[Float64[np.ndarray, "v 3"], Int64[np.ndarray, "t 3"]]]
-
-
-def _simplify() -> Simplify:
-    try:
-        fast_simplification = import_module("fast_simplification")
-    except ImportError as error:
-        how = 'pip install "recon-video[mesh]"'
-        raise MissingPackageError(f"fewer triangles need the package fast-simplification ({error}): {how}") from error
-
-    def simplify(vertices: np.ndarray, triangles: np.ndarray, faces: int) -> tuple[np.ndarray, np.ndarray]:
-        points, fewer = fast_simplification.simplify(vertices, triangles, target_count=faces)
-        return np.asarray(points, np.float64), np.asarray(fewer, np.int64)
-
-    return simplify
-
-
-__all__ = ["lods", "simplified"]
+__all__ = ["FAST_SIMPLIFICATION", "lods", "simplified"]

@@ -10,6 +10,6 @@ kernels.py  the loops
 """
 
 from recon.stages.texture.texture import textured
-from recon.stages.texture.unwrap import unwrapped
+from recon.stages.texture.unwrap import XATLAS, unwrapped
 
-__all__ = ["textured", "unwrapped"]
+__all__ = ["XATLAS", "textured", "unwrapped"]

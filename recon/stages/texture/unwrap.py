@@ -1,15 +1,16 @@
 """A mesh is cut into charts, and these are laid out in a square: by xatlas."""
 
-import importlib
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
-from recon.errors import MissingPackageError, ReconError
+from recon.errors import ReconError
+from recon.optional import Package
 from recon.types import Mesh
 
+XATLAS: Final = Package("xatlas", "textures need", "mesh")
 PART = 500
 """Triangles that are cut into charts together (see `unwrapped`)."""
 PADDING = 4
@@ -34,7 +35,7 @@ def unwrapped(mesh: Mesh, size: int) -> tuple[Mesh, Float32[np.ndarray, "n 2"]]:
     """
     if not len(mesh):
         raise ReconError("a mesh without triangles cannot be textured: was anything fused?")
-    xatlas = _installed()
+    xatlas = XATLAS.module()
     places = _in_own_units(mesh)
     atlas, rows = xatlas.Atlas(), []
     for part in _parts(places[mesh.triangles].mean(axis=1)):
@@ -43,14 +44,6 @@ def unwrapped(mesh: Mesh, size: int) -> tuple[Mesh, Float32[np.ndarray, "n 2"]]:
         rows.append(used)
     atlas.generate(*_options(xatlas, size))
     return _joined(mesh, atlas, rows)
-
-
-def _installed() -> ModuleType:
-    try:
-        return importlib.import_module("xatlas")
-    except ImportError as error:
-        how = 'pip install "recon-video[mesh]"'
-        raise MissingPackageError(f"textures need the package xatlas ({error}): {how}") from error
 
 
 def _in_own_units(mesh: Mesh) -> Float32[np.ndarray, "n 3"]:
