@@ -21,16 +21,20 @@ def validator() -> Path:
     if shutil.which("node") is None:
         pytest.skip("the Khronos validator needs node")
     given_folder = os.environ.get("RECON_GLTF_VALIDATOR")
-    folder = Path(given_folder) if given_folder else Path.home() / ".cache" / "recon-tests" / "gltf-validator"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(given_folder) if given_folder else cache / "recon-tests" / "gltf-validator"
     if (folder / "node_modules" / "gltf-validator" / "package.json").is_file():
         return folder
     if given_folder or shutil.which("npm") is None:
         pytest.skip(f"no Khronos validator: npm install --prefix {folder} {VALIDATOR}")
     folder.mkdir(parents=True, exist_ok=True)
-    command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), VALIDATOR]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
-    if done.returncode:
-        pytest.skip(f"the Khronos validator cannot be fetched: {' '.join(command)}: {done.stderr[-200:]}")
+    command = ["npm", "install", "--no-audit", "--no-fund", "--fetch-retries=0", "--prefix", str(folder), VALIDATOR]
+    try:
+        subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"the Khronos validator cannot be fetched: {' '.join(command)}: {error.stderr[-200:]}")
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"the Khronos validator cannot be fetched within a minute: {' '.join(command)}")
     return folder
 
 

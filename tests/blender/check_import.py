@@ -1,7 +1,7 @@
 """Imports files into Blender as a user would, and prints what is there as JSON.
 
-Run by the Python of an environment with bpy: ``python check_import.py RENDER.png FILE...``; one picture is rendered of
-the first file, seen by its own camera.
+Run by the Python of an environment with bpy: ``python check_import.py FILE...``; each GLB is rendered as its own camera
+sees it, into FILE.png.
 """
 
 import json
@@ -115,8 +115,8 @@ def render(path: Path) -> None:
     scene = bpy.context.scene
     scene.camera = next(each for each in bpy.data.objects if each.type == "CAMERA")
     scene.frame_set(scene.frame_start)
-    scene.render.engine, scene.cycles.device, scene.cycles.samples = "CYCLES", "CPU", 16
-    scene.cycles.use_denoising = False
+    scene.render.engine, scene.cycles.device = "CYCLES", "CPU"
+    scene.cycles.samples, scene.cycles.use_denoising = 1, False  # nothing to average: what is unlit has no noise
     scene.render.threads_mode, scene.render.threads = "FIXED", 2
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 320, 240, 100
     scene.view_settings.view_transform = "Standard"  # AgX would change the colours
@@ -128,10 +128,11 @@ def render(path: Path) -> None:
 
 def main() -> None:
     """See above."""
-    picture, *files = (Path(each) for each in sys.argv[1:])
-    found = {file.name: imported(file) for file in files}
-    imported(files[0])
-    render(picture)
+    found = {}
+    for file in map(Path, sys.argv[1:]):
+        found[file.name] = imported(file)
+        if file.suffix == ".glb":
+            render(file.with_suffix(".glb.png"))
     sys.stdout.write("\nFOUND " + json.dumps(found) + "\n")
 
 
