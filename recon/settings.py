@@ -335,9 +335,11 @@ class ConvertSettings(Section):
     picture: Literal["jpeg", "png"] = "jpeg"
     """Coding of textures: jpeg, or png, which is exact and about five times as large."""
     intrinsics: Path | None = None
-    """The camera of a trajectory, for transforms.json and COLMAP, where the input does not say it: as elsewhere."""
+    """The camera of a trajectory, for transforms.json and COLMAP, where the input does not say it: JSON or YAML with fx,
+    fy, cx, cy, width, height; YAML of OpenCV, ROS or Kalibr; COLMAP, transforms.json."""
     trajectory_axes: Literal["auto", "opencv", "opengl", "ned", "unity"] = "auto"
-    """Axes of the camera in a trajectory, where its format leaves them open, as elsewhere."""
+    """Axes of the camera in a trajectory, where its format leaves them open: opencv (y down, z forward), opengl (y up,
+    looking along -z), ned (x forward, z down: TartanAir), unity (y up, left-handed: ICL-NUIM)."""
     trajectory_rate: float | None = Field(default=None, gt=0)
     """Poses for each second, for trajectories without times: KITTI, COLMAP, transforms.json."""
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError as InvalidSettings
 
 from recon import ReconError, __version__
 from recon_cli.console import complain
+from recon_cli.convert import convert
 from recon_cli.depth import depth
 from recon_cli.eval import evaluate
 from recon_cli.mesh import mesh
@@ -31,6 +32,7 @@ app.command(pointcloud)
 app.command(mesh)
 app.command(depth)
 app.command(poses)
+app.command(convert)
 app.command(view)
 app.command(evaluate, name="eval")
 app.command(models)

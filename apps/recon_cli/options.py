@@ -33,6 +33,7 @@ GROUPS = (
         "Fusion",
         "Surface",
         "Texture",
+        "Conversion",
         "Files",
         "Maps",
         "Poses",

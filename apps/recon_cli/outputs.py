@@ -21,6 +21,7 @@ _OURS = re.compile(r"depth\.json|depth\.mkv|depth_\d+\.(npz|png|exr)")
 
 _OUR_PICTURE = re.compile(r"frame_\d{6,}\.jpg")
 _OUR_MODEL = re.compile(r"images/frame_\d{6,}\.jpg|sparse/\d+/(cameras|images|points3D)\.(bin|txt)")
+_MODEL_FILES = {f"{name}{suffix}" for name in ("cameras", "images", "points3D") for suffix in (".bin", ".txt")}
 _REPORT_BEGINS = re.compile(rb'^\s*\{\s*"format": "recon report"|<meta name="generator" content="recon">')
 _HEADER = 1000
 """Bytes within which a file says that recon wrote it."""
@@ -84,6 +85,39 @@ def claimed_poses(output: Path, layout: Layout, source: Path, *, pictures: bool,
     if pictures or layout.is_folder:
         _require_own_pictures(layout.pictures(output), output, overwrite=overwrite)
     return _in_folder(output)
+
+
+def claimed_conversion(
+    output: Path, layout: Layout | None, source: Path, *, overwrite: bool, beside: Sequence[Path] = ()
+) -> Path:
+    """The file to write, or the folder of COLMAP's files: OUTPUT/sparse/0, or OUTPUT where it is such a place itself.
+
+    Only an earlier conversion is replaced without being asked: other results took longer.
+
+    Raises:
+        OptionError: the input, or something that no conversion made, is in the way.
+    """
+    ours = "converted" in _provenance(record_of(output))
+    is_folder = layout is not None and layout.is_folder
+    place = output / "sparse" / "0" if is_folder and output.parent.name != "sparse" else output
+    if is_folder:
+        _require_free_model(place, source, replaceable=overwrite or ours)
+    files = [record_of(output)] if is_folder else [output, record_of(output), *beside]
+    _require_free(files, source, overwrite=overwrite, ours=ours)
+    _require_free_reports(output, source, overwrite=overwrite)
+    _in_folder(output)
+    return place
+
+
+def _require_free_model(place: Path, source: Path, *, replaceable: bool) -> None:
+    """Only COLMAP's own three files are ever replaced, and never those that are the input."""
+    inputs = (source, source / "sparse" / "0", source / "sparse", source / "0", source.parent)
+    if place.exists() and any(each.exists() and place.samefile(each) for each in inputs):
+        raise OptionError(f"{place}: is the input; name another output")
+    if place.exists() and not (place.is_dir() and {each.name for each in place.iterdir()} <= _MODEL_FILES):
+        raise OptionError(f"{place}: holds something else than cameras, images and points3D; name another folder")
+    if place.exists() and any(place.iterdir()) and not replaceable:
+        raise OptionError(f"{place}: holds a model already that no conversion made; --overwrite replaces it")
 
 
 def _require_model(output: Path, *, overwrite: bool) -> None:

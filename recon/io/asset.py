@@ -29,6 +29,10 @@ OPENGL_FROM_OPENCV: Final = (1.0, -1.0, -1.0, 1.0)
 """Diagonal of the turn between the camera axes of OpenCV and those of OpenGL, glTF and USD (y up, -z ahead)."""
 
 _JPEG_QUALITY = 95
+_FAR: Final = 1e4
+"""Coordinates up to which single precision has steps of a millimetre at most."""
+_ORIGIN: Final = "origin of coordinates"
+_WHOLE: Final = 100.0
 _UNIT_NAMES: Final[Mapping[Units, str]] = {
     "metres": "m",
     "slam": "SLAM units",
@@ -151,6 +155,28 @@ def mesh_of(shape: Mesh | TexturedMesh) -> Mesh:
 def points_of(shape: Shape) -> Float32[np.ndarray, "n 3"]:
     """Positions of vertices or points."""
     return shape.points if isinstance(shape, PointCloud) else mesh_of(shape).vertices
+
+
+def near_origin(points: Float64[np.ndarray, "n 3"]) -> tuple[Float32[np.ndarray, "n 3"], dict[str, str]]:
+    """Positions in single precision; those of a survey, far from their origin, count from a place among them.
+
+    Half a metre is the step of single precision at 5,000,000 (a northing of UTM). The place is noted for whoever writes
+    the file back (`far_origin`).
+    """
+    far, extent = np.abs(points).max(initial=0), np.ptp(points, axis=0).max() if len(points) else 0.0
+    if not np.isfinite(far) or far < _FAR or far < 2 * extent:
+        return points.astype(np.float32), {}
+    origin = np.floor(points.min(axis=0) / _WHOLE) * _WHOLE
+    return (points - origin).astype(np.float32), {_ORIGIN: " ".join(f"{value:.0f}" for value in origin)}
+
+
+def far_origin(scene: Scene) -> tuple[Float64[np.ndarray, " 3"], Scene]:
+    """What is to be added to the positions of a scene with the axes of its survey, and the scene without that note."""
+    words = scene.notes.provenance.get(_ORIGIN, "").split()
+    if scene.up != "z" or len(words) != 3:
+        return np.zeros(3), scene
+    told = {key: text for key, text in scene.notes.provenance.items() if key != _ORIGIN}
+    return np.array([float(word) for word in words]), replace(scene, notes=replace(scene.notes, provenance=told))
 
 
 def cloud_of(shape: Shape) -> PointCloud:

@@ -59,7 +59,7 @@ _AGREE = 1e-3
 """How far the cameras of single pictures may be from their median: of its size, or of 1 where that is more."""
 _COEFFICIENTS = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 _OF_FRAMES = ("fl_x", "fl_y", "cx", "cy", "w", "h", *_COEFFICIENTS, "camera_angle_x")
-_NAMED = {
+NAMED = {
     "OPENCV": ("k1", "k2", "p1", "p2"),
     "FULL_OPENCV": ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
     "OPENCV_FISHEYE": ("k1", "k2", "k3", "k4"),
@@ -88,8 +88,8 @@ _OF_OPENCV = {
     "none": _BROWN,
     "plumb_bob": _BROWN,
     "rational_polynomial": _BROWN,
-    "equidistant": _NAMED["OPENCV_FISHEYE"],
-    "fisheye": _NAMED["OPENCV_FISHEYE"],
+    "equidistant": NAMED["OPENCV_FISHEYE"],
+    "fisheye": NAMED["OPENCV_FISHEYE"],
 }
 """``distortion_model`` of ROS (sensor_msgs/distortion_models.h); OpenCV writes none, but maybe ``fisheye_model: 1``."""
 _RENAMED = {
@@ -163,7 +163,7 @@ def read_lenses(
         FormatError: as ``read_lens``.
         TrajectoryError: there are several, and nothing says which picture is whose.
     """
-    by_name = _lens_by_name(path)
+    by_name = lens_by_name(path)
     if len({lens for _name, lens in by_name}) < 2:
         return Lenses.single(by_name[0][1] if by_name else read_lens(path, size))
     times = times_of_names([name for name, _lens in by_name], times_by_name, rate, path)
@@ -178,8 +178,13 @@ def read_lenses(
     return Lenses.of_pictures({time: by_name[row][1] for row, time in times.items()})
 
 
-def _lens_by_name(path: Path) -> list[tuple[str, Lens]]:
-    """Names of pictures and their lenses, where the format has one for each; else nothing."""
+def lens_by_name(path: Path) -> list[tuple[str, Lens]]:
+    """Names of pictures and their lenses, where the format has one for each; else nothing.
+
+    Raises:
+        CameraError: as ``read_lens``.
+        FormatError: as ``read_lens``.
+    """
     model = find_model(path)
     if model is not None:
         cameras = read_cameras(model)
@@ -358,12 +363,12 @@ def _from_transforms(path: Path, values: Mapping[str, object]) -> Lens:
 def _named_lens(path: Path, camera: Intrinsics, values: Mapping[str, object]) -> Lens:
     """Coefficients by their names, as nerfstudio writes them: ``camera_model``, ``k1`` ..., ``p1``, ``p2``."""
     kind = str(values.get("camera_model", "OPENCV"))
-    if kind not in _NAMED:
-        raise CameraError(f"{path}: lenses of the kind {kind} are not supported; known are {', '.join(_NAMED)}")
+    if kind not in NAMED:
+        raise CameraError(f"{path}: lenses of the kind {kind} are not supported; known are {', '.join(NAMED)}")
     said = {key: _number(path, values, key, 0.0) for key in _COEFFICIENTS}
-    names = _NAMED[kind]
+    names = NAMED[kind]
     if kind == "OPENCV" and any(said[key] for key in ("k3", "k5", "k6")):
-        kind, names = "FULL_OPENCV", _NAMED["FULL_OPENCV"]
+        kind, names = "FULL_OPENCV", NAMED["FULL_OPENCV"]
     if foreign := [key for key in _COEFFICIENTS if said[key] and key not in names]:
         raise CameraError(f"{path}: a lens of the kind {kind} has no {', '.join(foreign)}; it has {', '.join(names)}")
     return Lens(camera, kind, tuple(said[key] for key in names))

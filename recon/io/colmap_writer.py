@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
@@ -18,8 +18,21 @@ from scipy.spatial.transform import Rotation
 from recon.files import whole_folder
 from recon.geometry import inverse
 from recon.io.colmap import KINDS, NO_POINT, OBSERVATION, Camera, Image, Model
+from recon.io.lens import Lens
 from recon.types import Intrinsics
 
+STRAIGHT: Final = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
+"""Kinds that are pinholes where their coefficients are 0."""
+_ONE_FOCAL = {
+    "SIMPLE_PINHOLE": ("PINHOLE", 0),
+    "SIMPLE_RADIAL": ("OPENCV", 3),
+    "RADIAL": ("OPENCV", 2),
+    "SIMPLE_FISHEYE": ("FISHEYE", 0),
+    "SIMPLE_RADIAL_FISHEYE": ("OPENCV_FISHEYE", 3),
+    "RADIAL_FISHEYE": ("OPENCV_FISHEYE", 2),
+    "SIMPLE_DIVISION": ("DIVISION", 0),
+}
+"""Kinds with square pixels alone: those that hold others, and how many more coefficients these have."""
 _TRACK = np.dtype([("image", "<u4"), ("feature", "<u4")])
 
 
@@ -90,6 +103,19 @@ def _images(names: Sequence[str], world_from_camera: Float64[np.ndarray, "n 4 4"
     rows = np.split(order, ends) if len(names) else []
     for name, pose, here in zip(names, world_from_camera, rows, strict=True):
         yield Image(name, 1, pose, seen.position[here], seen.point[here] + 1)
+
+
+def camera_of_lens(lens: Lens) -> Camera:
+    """A lens as COLMAP has it; one without distortion is a PINHOLE."""
+    focal, centre = (lens.intrinsics.fx, lens.intrinsics.fy), (lens.intrinsics.cx, lens.intrinsics.cy)
+    kind, coefficients = lens.kind, lens.coefficients
+    if kind in _ONE_FOCAL and focal[0] != focal[1]:
+        kind, missing = _ONE_FOCAL[kind]
+        coefficients += (0.0,) * missing
+    if not any(coefficients) and kind in STRAIGHT:
+        kind, coefficients = "PINHOLE", ()
+    shown = focal[:1] if kind in _ONE_FOCAL else focal
+    return Camera(kind, lens.intrinsics.width, lens.intrinsics.height, (*shown, *centre, *coefficients))
 
 
 def write_model(folder: Path, model: Model, layout: Literal["binary", "text"] = "binary") -> None:

@@ -1,5 +1,6 @@
 """Clouds in LAS 1.4 and LAZ (ASPRS, point format 7: colours of 16 bits), by laspy. Surveyors' axes: z up."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ from jaxtyping import Float32, UInt8
 
 from recon.errors import FormatError
 from recon.files import whole_file
-from recon.io.asset import Look, Scene, cloud_of, grey, package, said
+from recon.io.asset import Look, Scene, cloud_of, far_origin, grey, near_origin, package, said
 from recon.types import PointCloud
 
 STEPS: Final = 6
@@ -24,15 +25,16 @@ def write_las(path: Path, scene: Scene, look: Look) -> None:  # noqa: ARG001 - a
         MissingPackageError: laspy is not installed.
     """
     laspy = package(path, "laspy", "export")
+    origin, scene = far_origin(scene)
     cloud = cloud_of(scene.shape)
     header = laspy.LasHeader(point_format=7, version="1.4")
     header.generating_software = "recon"
-    header.offsets = np.floor(cloud.points.min(axis=0)).astype(np.float64)
+    header.offsets = np.floor(cloud.points.min(axis=0)).astype(np.float64) + origin
     header.scales = np.full(3, step_of(cloud.points))
     text = "\n".join(scene.lines).encode("ascii", "backslashreplace")
     header.vlrs.append(laspy.VLR("LASF_Spec", 3, "text area description", text))
     rows = laspy.ScaleAwarePointRecord.zeros(len(cloud), header=header)
-    rows.x, rows.y, rows.z = cloud.points.T.astype(np.float64)
+    rows.x, rows.y, rows.z = cloud.points.T.astype(np.float64) + origin[:, None]
     rows.red, rows.green, rows.blue = cloud.colors.T.astype(np.uint16) * _WIDE
     with whole_file(path) as partial, partial.open("wb") as file:
         compressed = path.suffix.lower() == ".laz"
@@ -49,6 +51,8 @@ def step_of(points: Float32[np.ndarray, "n 3"]) -> float:
 def read_las(path: Path) -> Scene:
     """Read all points, grey where they have no colour; z is up unless the file says otherwise.
 
+    Coordinates of a survey, far from their origin, count from a place among them, which the notes name.
+
     Raises:
         FormatError: it is missing or damaged.
         MissingPackageError: laspy is not installed.
@@ -60,8 +64,9 @@ def read_las(path: Path) -> Scene:
         raise FormatError(f"{path}: cannot be read as LAS ({' '.join(str(error).split())})") from error
     if len(las.points) != las.header.point_count:
         raise FormatError(f"{path}: is cut short: {len(las.points)} of {las.header.point_count} points")
-    points = np.asarray(las.xyz, np.float64).astype(np.float32)
+    points, origin = near_origin(np.asarray(las.xyz, np.float64))
     notes, up = said(_text(las.header).splitlines())
+    notes = replace(notes, provenance={**notes.provenance, **origin})
     return Scene(PointCloud(points, _colors(las, len(points)), np.zeros_like(points)), up or "z", notes=notes)
 
 

@@ -44,6 +44,8 @@ RATE: Final = 24.0
 _APERTURE = 20.955
 """Width of the film in tenths of a unit (the default of USD); only its ratio to the focal length matters."""
 _ROOT = "/recon"
+_HEIGHT = "height"
+"""Of the pictures, pixels."""
 
 
 def write_usdz(path: Path, scene: Scene, look: Look) -> None:
@@ -175,6 +177,7 @@ def _add_camera(pxr: Any, stage: Any, path: CameraPath) -> None:
     camera.CreateHorizontalApertureOffsetAttr((intrinsics.width / 2 - intrinsics.cx) * unit_x)
     camera.CreateVerticalApertureOffsetAttr((intrinsics.cy - intrinsics.height / 2) * unit_y)
     camera.CreateClippingRangeAttr(pxr.Gf.Vec2f(0.01, 10000))
+    camera.GetPrim().SetCustomDataByKey(_HEIGHT, intrinsics.height)
     poses = path.asset_from_camera @ np.diag(OPENGL_FROM_OPENCV)
     codes = (path.times - path.times[0]) * RATE
     place = camera.AddTransformOp()
@@ -293,7 +296,7 @@ def _picture(pxr: Any, path: Path, prim: Any) -> Picture | None:
 
 
 def _camera_path(pxr: Any, stage: Any) -> CameraPath | None:
-    """The first camera with its path; a picture 1000 pixels high, as USD has none."""
+    """The first camera with its path; a picture 1000 pixels high where recon did not say, as USD has none."""
     prim = next((prim for prim in stage.Traverse() if prim.IsA(pxr.UsdGeom.Camera)), None)
     if prim is None:
         return None
@@ -312,7 +315,7 @@ def _camera_path(pxr: Any, stage: Any) -> CameraPath | None:
             "VerticalApertureOffset",
         )
     )
-    height = 1000
+    height = int(prim.GetCustomDataByKey(_HEIGHT) or 1000)
     unit = high / height
     width = round(wide / unit)
     intrinsics = Intrinsics(focal / unit, focal / unit, width / 2 - x / unit, height / 2 + y / unit, width, height)

@@ -21,11 +21,11 @@ from recon.errors import FormatError, OptionError
 from recon.files import whole_file
 from recon.geometry import inverse
 from recon.io.asset import Look, Scene, is_empty, mesh_of, turned
-from recon.io.cloud import Up, axes_comment, file_from_world
+from recon.io.cloud import Up, file_from_world
 from recon.io.scene import read_scene, write_scene
 from recon.io.trajectory import read_trajectory
+from recon.pipelines.records import block, record_beside, told_axes, told_camera
 from recon.pipelines.units import UNIT_NAMES
-from recon.settings import read_yaml
 from recon.types import CameraTrajectory, Intrinsics, PointCloud
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def write_view(path: Path, result: Path, *, trajectory: Path | None = None) -> V
     scene = read_scene(result)
     if scene.up == "z" and not isinstance(scene.shape, PointCloud):
         scene = turned(scene, "y")  # as glTF stands
-    record = _record(result)
+    record = record_beside(result)
     shown = _shown(result, scene)
     way = _way(result, scene, record, trajectory)
     cameras = 0 if way is None else len(way.trajectory.times)
@@ -267,20 +267,6 @@ def _require_whole(result: Path, data: bytes) -> None:
         raise FormatError(f"{result}: needs another file ({others[0]}); save it with everything embedded")
 
 
-# ---------------------------------------------------------------------------------------------------- the record
-
-
-def _record(result: Path) -> dict[str, object]:
-    """The settings and facts that recon wrote beside a result; empty where there are none."""
-    path = result.with_name(f"{result.name}.yaml")
-    return read_yaml(path) if path.is_file() else {}
-
-
-def _block(record: Mapping[str, object], name: str) -> Mapping[str, object]:
-    block = record.get(name)
-    return block if isinstance(block, dict) else {}
-
-
 # --------------------------------------------------------------------------------------------------- the camera
 
 
@@ -292,27 +278,20 @@ def _way(result: Path, scene: Scene, record: Mapping[str, object], given: Path |
     file = given or _found(result, record)
     if file is None:
         return None
-    rate = _block(record, "camera").get("trajectory_rate")
+    rate = block(record, "camera").get("trajectory_rate")
     trajectory = read_trajectory(file, times_by_name={}, rate=float(rate) if isinstance(rate, int | float) else _RATE)
-    camera = _camera(record) or _camera(_record(file))
-    return _Way(file, _in_axes(trajectory, _axes_of(file), scene.up), camera)
+    camera = told_camera(record) or told_camera(record_beside(file))
+    return _Way(file, _in_axes(trajectory, told_axes(record_beside(file)), scene.up), camera)
 
 
 def _found(result: Path, record: Mapping[str, object]) -> Path | None:
     """Poses of the same name beside the result, or those that it was made with; a mesh stands in a world of its own."""
-    if "meshes" in _block(record, "provenance"):
+    if "meshes" in block(record, "provenance"):
         return None
-    named = _block(record, "camera").get("trajectory")
+    named = block(record, "camera").get("trajectory")
     used = [Path(named), result.parent / named] if isinstance(named, str) else []
     candidates = [result.with_suffix(".tum"), *used]
     return next((path for path in candidates if path.exists()), None)
-
-
-def _axes_of(file: Path) -> Up | None:
-    """The axes that the record beside a file of poses names."""
-    told = f"axes: {_block(_record(file), 'provenance').get('axes')}"
-    known: tuple[Up, ...] = ("z", "y", "camera")
-    return next((up for up in known if axes_comment(up) == told), None)
 
 
 def _in_axes(trajectory: CameraTrajectory, own: Up | None, wanted: Up | None) -> CameraTrajectory:
@@ -329,14 +308,6 @@ def _packed_poses(trajectory: CameraTrajectory) -> bytes:
     times = trajectory.times - trajectory.times[0]
     rows = np.column_stack([times, trajectory.world_from_camera[:, :3, 3], quaternions])
     return rows.astype("<f4").tobytes()
-
-
-def _camera(record: Mapping[str, object]) -> Intrinsics | None:
-    """What a record says of the lens."""
-    camera = _block(_block(record, "provenance"), "camera")
-    values = [camera.get(name) for name in _LENS]
-    fx, fy, cx, cy, width, height = (float(each) if isinstance(each, int | float) else 0.0 for each in values)
-    return Intrinsics(fx, fy, cx, cy, int(width), int(height)) if min(fx, fy, width, height) > 0 else None
 
 
 def _up(axes: Up | None, way: _Way | None) -> str:
