@@ -250,14 +250,15 @@ class SurfaceSettings(Section):
 class TextureSettings(Section):
     """How the surface is coloured."""
 
-    texture: int = Field(default=4096, ge=0, le=8192)
-    """Side of the texture, pixels (1024 to 8192); 0 colours vertices alone."""
+    texture: int | None = Field(default=None, ge=0, le=8192)
+    """Side of the texture, pixels (256 to 8192); as sharp as the pictures, up to 4096, where not given; 0 colours
+    vertices alone."""
     views: int = Field(default=100, ge=1)
     """Pictures that the texture is made of, at most: the sharpest, spread over the video."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if 0 < self.texture < 256:
+        if self.texture is not None and 0 < self.texture < 256:
             raise ValueError("--texture is 0, or at least 256 pixels")
         return self
 
@@ -335,8 +336,8 @@ class ConvertSettings(Section):
     picture: Literal["jpeg", "png"] = "jpeg"
     """Coding of textures: jpeg, or png, which is exact and about five times as large."""
     intrinsics: Path | None = None
-    """The camera of a trajectory, for transforms.json and COLMAP, where the input does not say it: JSON or YAML with fx,
-    fy, cx, cy, width, height; YAML of OpenCV, ROS or Kalibr; COLMAP, transforms.json."""
+    """The camera of a trajectory, for transforms.json and COLMAP, where the input does not say it: JSON or YAML with
+    fx, fy, cx, cy, width, height; YAML of OpenCV, ROS or Kalibr; COLMAP, transforms.json."""
     trajectory_axes: Literal["auto", "opencv", "opengl", "ned", "unity"] = "auto"
     """Axes of the camera in a trajectory, where its format leaves them open: opencv (y down, z forward), opengl (y up,
     looking along -z), ned (x forward, z down: TartanAir), unity (y up, left-handed: ICL-NUIM)."""

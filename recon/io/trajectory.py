@@ -5,7 +5,6 @@ numbers of pictures, else by order and the rate that the user says. Pictures tha
 were taken (EuRoC: nanoseconds; TUM RGB-D and ARKitScenes: seconds) share the file's clock.
 """
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,10 @@ from recon.errors import TrajectoryError
 from recon.files import whole_file
 from recon.geometry import rigid
 from recon.io.colmap import find_model
+from recon.io.lens import Lens
 from recon.io.naming import key_of, times_of_names, times_of_numbers, times_of_rows
-from recon.io.pose_files import TRANSFORMS_TIME, Axes, Poses, in_opencv, read_poses
+from recon.io.pose_files import Axes, Poses, read_poses
+from recon.io.transforms import Shots, write_frames
 from recon.types import CameraTrajectory, Intrinsics, RigidTransform, Units
 
 logger = logging.getLogger(__name__)
@@ -200,13 +201,13 @@ def interpolate(a_from_b: RigidTransform, a_from_c: RigidTransform, share: float
     return rigid(rotation, (1 - share) * a_from_b[:3, 3] + share * a_from_c[:3, 3])
 
 
-def write_tum(path: Path, trajectory: CameraTrajectory) -> None:
-    """Write ``seconds tx ty tz qx qy qz qw`` with all digits; the file appears whole or not at all."""
+def write_tum(path: Path, trajectory: CameraTrajectory, comments: Sequence[str] = ()) -> None:
+    """Write ``seconds tx ty tz qx qy qz qw`` with all digits, below comments; the file appears whole or not at all."""
     quaternions = Rotation.from_matrix(trajectory.world_from_camera[:, :3, :3]).as_quat()
     rows = np.column_stack([trajectory.times, trajectory.world_from_camera[:, :3, 3], quaternions])
     with whole_file(path) as partial:
-        lines = (_digits(row) for row in rows)
-        partial.write_text("# seconds tx ty tz qx qy qz qw\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        head = [f"# {line}" for line in (*comments, "seconds tx ty tz qx qy qz qw")]
+        partial.write_text("\n".join([*head, *map(_digits, rows)]) + "\n", encoding="utf-8")
 
 
 def write_kitti(path: Path, trajectory: CameraTrajectory) -> None:
@@ -234,19 +235,9 @@ def write_transforms(
     Raises:
         ValueError: another number of names than of poses, or a name twice.
     """
-    if len(names) != len(trajectory.times) or len(set(names)) != len(names):
-        raise ValueError(f"{len(names)} names for {len(trajectory.times)} poses; each needs one of its own")
-    matrices = in_opencv(trajectory.world_from_camera, "opengl") + 0.0  # half a turn is its own inverse; no -0.0
-    camera = {"camera_model": "OPENCV", "fl_x": intrinsics.fx, "fl_y": intrinsics.fy, "cx": intrinsics.cx}
-    camera |= {"cy": intrinsics.cy, "w": intrinsics.width, "h": intrinsics.height}
-    camera |= {"k1": 0.0, "k2": 0.0, "p1": 0.0, "p2": 0.0}
-    frames = [
-        {"file_path": name, TRANSFORMS_TIME: time, "transform_matrix": matrix}
-        for name, time, matrix in zip(names, trajectory.times.tolist(), matrices.tolist(), strict=True)
-    ]
-    cloud = {} if points is None else {"ply_file_path": points}
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(camera | cloud | {"frames": frames}, indent=1) + "\n", encoding="utf-8")
+    lens = Lens(intrinsics, "OPENCV", (0.0, 0.0, 0.0, 0.0))
+    shots = Shots(tuple(names), trajectory.world_from_camera, (lens,), trajectory.times)
+    write_frames(path, shots, points=points)
 
 
 def _digits(row: Float64[np.ndarray, " k"]) -> str:

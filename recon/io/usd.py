@@ -44,8 +44,8 @@ RATE: Final = 24.0
 _APERTURE = 20.955
 """Width of the film in tenths of a unit (the default of USD); only its ratio to the focal length matters."""
 _ROOT = "/recon"
-_HEIGHT = "height"
-"""Of the pictures, pixels."""
+_SIZE = ("width", "height")
+"""Of the pictures, pixels: notes at the camera, as USD knows lengths of the film alone."""
 
 
 def write_usdz(path: Path, scene: Scene, look: Look) -> None:
@@ -177,7 +177,8 @@ def _add_camera(pxr: Any, stage: Any, path: CameraPath) -> None:
     camera.CreateHorizontalApertureOffsetAttr((intrinsics.width / 2 - intrinsics.cx) * unit_x)
     camera.CreateVerticalApertureOffsetAttr((intrinsics.cy - intrinsics.height / 2) * unit_y)
     camera.CreateClippingRangeAttr(pxr.Gf.Vec2f(0.01, 10000))
-    camera.GetPrim().SetCustomDataByKey(_HEIGHT, intrinsics.height)
+    for name in _SIZE:
+        camera.GetPrim().SetCustomDataByKey(name, getattr(intrinsics, name))
     poses = path.asset_from_camera @ np.diag(OPENGL_FROM_OPENCV)
     codes = (path.times - path.times[0]) * RATE
     place = camera.AddTransformOp()
@@ -296,7 +297,7 @@ def _picture(pxr: Any, path: Path, prim: Any) -> Picture | None:
 
 
 def _camera_path(pxr: Any, stage: Any) -> CameraPath | None:
-    """The first camera with its path; a picture 1000 pixels high where recon did not say, as USD has none."""
+    """The first camera with its path; a picture 1000 square pixels high, where recon did not say its size."""
     prim = next((prim for prim in stage.Traverse() if prim.IsA(pxr.UsdGeom.Camera)), None)
     if prim is None:
         return None
@@ -315,9 +316,12 @@ def _camera_path(pxr: Any, stage: Any) -> CameraPath | None:
             "VerticalApertureOffset",
         )
     )
-    height = int(prim.GetCustomDataByKey(_HEIGHT) or 1000)
-    unit = high / height
-    width = round(wide / unit)
-    intrinsics = Intrinsics(focal / unit, focal / unit, width / 2 - x / unit, height / 2 + y / unit, width, height)
+    width, height = (int(prim.GetCustomDataByKey(name) or 0) for name in _SIZE)
+    if width < 1 or height < 1:
+        width, height = round(wide / high * 1000), 1000
+        wide = high / height * width  # square pixels
+    unit_x, unit_y = wide / width, high / height
+    centre = width / 2 - x / unit_x, height / 2 + y / unit_y
+    intrinsics = Intrinsics(focal / unit_x, focal / unit_y, *centre, width, height)
     times = np.array(codes, np.float64) / float(stage.GetTimeCodesPerSecond())
     return CameraPath(times, poses @ np.diag(OPENGL_FROM_OPENCV), intrinsics)

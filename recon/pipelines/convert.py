@@ -332,11 +332,17 @@ def _of_way(found: Way, target: Target, settings: ConvertRunSettings) -> Convers
     rows = [("holds", f"{len(way):,} camera poses, {_told_times(way)}")]
     rows += [("pictures", told_pictures(way, layout, target.path))] if layout.names_pictures else []
     rows += [("camera", "in the settings beside it")] if camera and not layout.names_pictures else []
-    rows += [("axes", _told_axes(found.path, way.up)), ("units", UNIT_NAMES[way.units])]
+    rows += [("axes", _told_axes(found.path, way.up)), ("units", _told_units(way, layout))]
     rows += [("left out", ", ".join(lost) or "nothing")]
     facts: dict[str, object] = {"converted": {"from": str(found.path), "format": layout.kind, "left_out": lost}}
     facts |= {"units": way.units, **_axes_fact(way.up), **({"camera": camera} if camera else {})}
     return Conversion(target, way, Look(), tuple(rows), facts)
+
+
+def _told_units(way: Way, layout: Layout) -> str:
+    usual = "slam" if layout.names_pictures else "metres"
+    aside = "" if way.units == usual or layout.kind == "tum" else " (said in the settings beside it)"
+    return UNIT_NAMES[way.units] + aside
 
 
 def _told_times(way: Way) -> str:

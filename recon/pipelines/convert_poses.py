@@ -1,8 +1,9 @@
 """Camera paths from one format to another: what `recon convert` does with trajectories."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import takewhile
 from os.path import commonpath, relpath
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -13,7 +14,7 @@ from jaxtyping import Float64, Int64
 from recon.errors import CameraError, FormatError, TrajectoryError
 from recon.files import whole_file
 from recon.geometry import inverse, transform
-from recon.io.asset import Notes
+from recon.io.asset import Notes, said
 from recon.io.calibration import lens_by_name, read_lens
 from recon.io.cloud import Up, axes_comment, file_from_world, write_ply
 from recon.io.colmap import Image, Model, find_model, read_model
@@ -84,6 +85,7 @@ def read_way(path: Path, settings: ConvertSettings, *, whole: bool) -> Way:
     matrices = poses.world_from_camera(settings.trajectory_axes)
     times = _times(poses, settings.trajectory_rate)
     order = _order(poses, times)
+    units, up = _told(poses, record)
     names = poses.rows.names if poses.format.name in _WITH_PICTURES else None
     model = find_model(path) if poses.format.name == "COLMAP" and whole else None
     way = Way(
@@ -91,8 +93,8 @@ def read_way(path: Path, settings: ConvertSettings, *, whole: bool) -> Way:
         poses.format.name,
         matrices[order],
         None if times is None else times[order],
-        told_axes(record),
-        _units(poses, record),
+        up,
+        units,
         tuple(names[row] for row in order) if names else (),
         left=_cloud_of_transforms(poses),
         model=None if model is None else read_model(model),
@@ -125,10 +127,18 @@ def _order(poses: Poses, times: Float64[np.ndarray, " n"] | None) -> Int64[np.nd
     return order
 
 
-def _units(poses: Poses, record: dict[str, object]) -> Units:
-    """As the record beside it says, else as is usual for the format."""
+def _told(poses: Poses, record: Mapping[str, object]) -> tuple[Units, Up | None]:
+    """Units and axes, as its own header or the record beside it says; else the units that are usual for the format."""
+    lines = [line[2:] for line in _header(poses.path)] if poses.format.name == "TUM" else []
+    notes, up = said(lines)
+    own = notes.units if any(line.startswith("units: ") for line in lines) else poses.format.units
     told = block(record, "provenance").get("units")
-    return next((each for each in _UNITS if each == told), poses.format.units)
+    return next((each for each in _UNITS if each == told), own), told_axes(record) or up
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig") as file:
+        return list(takewhile(lambda line: line.startswith("# "), map(str.rstrip, file)))
 
 
 def _cloud_of_transforms(poses: Poses) -> tuple[str, ...]:
@@ -140,7 +150,7 @@ def _cloud_of_transforms(poses: Poses) -> tuple[str, ...]:
     return (f"points ({name})",) if name else ()
 
 
-def _with_lenses(way: Way, record: dict[str, object], given: Path | None) -> Way:
+def _with_lenses(way: Way, record: Mapping[str, object], given: Path | None) -> Way:
     if given is not None:
         return replace(way, lenses=(read_lens(given),))
     if way.format in _WITH_CAMERA:
@@ -195,7 +205,7 @@ def write_way(way: Way, path: Path, layout: Layout, output: Path) -> None:
                 f"{way.path}: {way.format} has no times, which TUM needs: say with --trajectory-rate how many of its "
                 "poses make a second"
             )
-        write_tum(path, CameraTrajectory(way.times, way.world_from_camera))
+        write_tum(path, CameraTrajectory(way.times, way.world_from_camera), axes_and_units(way))
     elif layout.kind == "kitti":
         write_kitti(path, CameraTrajectory(np.arange(float(len(way))), way.world_from_camera))
         if way.times is not None:
@@ -318,8 +328,8 @@ def cloud_of_model(model: Model) -> PointCloud:
 
 
 def axes_and_units(way: Way) -> list[str]:
-    """For the header of a cloud in the same world."""
-    return [*Notes(way.units).lines, axes_comment(way.up or "camera")]
+    """For headers."""
+    return [*Notes(way.units).lines, *([axes_comment(way.up)] if way.up else [])]
 
 
 def left_out(way: Way, layout: Layout) -> list[str]:
