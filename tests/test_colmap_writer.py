@@ -12,8 +12,9 @@ from strategies import rigid_transforms, seeds
 
 from recon.errors import OptionError
 from recon.geometry import inverse, project, rigid, transform
-from recon.io.colmap import NO_POINT, Camera, Image, Model, find_model, pinhole, read_model
-from recon.io.colmap_writer import Landmarks, pinhole_model, write_model
+from recon.io.colmap import KINDS, NO_POINT, Camera, Image, Model, find_model, lens, pinhole, read_model
+from recon.io.colmap_writer import Landmarks, camera_of_lens, pinhole_model, write_model
+from recon.io.lens import Lens, lens_of_colmap
 from recon.types import Intrinsics
 
 LAYOUTS = ["binary", "text"]
@@ -236,3 +237,30 @@ def test_landmarks_that_contradict_themselves_are_refused() -> None:
         pinhole_model(["a.jpg"], along_a_line(1), CAMERA, good)
     with pytest.raises(ValueError, match="1 names for 2 poses"):
         pinhole_model(["a.jpg"], along_a_line(2), CAMERA)
+
+
+# --------------------------------------------------------------------------------------------------------------- lenses
+
+
+@pytest.mark.parametrize("kind", sorted({kind.name for kind in KINDS.values()} - {"EQUIRECTANGULAR"}))
+@pytest.mark.parametrize("squeezed", [1.0, 1.02])
+def test_a_lens_becomes_a_camera_that_shows_the_same(kind: str, squeezed: float) -> None:
+    """Pixels that are not square make kinds with one focal length to others that have two."""
+    count = next(each.parameters for each in KINDS.values() if each.name == kind)
+    told = lens_of_colmap(kind, _parameters(kind, count), (640, 480), "test")
+    camera = replace(told.intrinsics, fy=told.intrinsics.fx * squeezed)
+    mine = replace(told, intrinsics=camera)
+    again = lens(camera_of_lens(mine), "test")
+    plane = np.random.default_rng(0).uniform(-0.3, 0.3, (20, 2))
+    np.testing.assert_allclose(again.pixels_from_plane(plane), mine.pixels_from_plane(plane), rtol=0, atol=1e-9)
+
+
+def _parameters(kind: str, count: int) -> tuple[float, ...]:
+    focals = 1 if kind.startswith("SIMPLE") or kind in {"RADIAL", "RADIAL_FISHEYE"} else 2
+    bends = (0.6, 1.1) if kind == "EUCM" else tuple(0.01 * (number + 1) for number in range(count - focals - 2))
+    return (*[500.0] * focals, 320.5, 239.5, *bends)
+
+
+def test_a_lens_that_bends_nothing_is_a_pinhole() -> None:
+    straight = Lens(CAMERA, "OPENCV", (0.0, 0.0, 0.0, 0.0))
+    assert camera_of_lens(straight) == Camera("PINHOLE", 640, 480, (500.0, 510.0, 320.5, 239.25))

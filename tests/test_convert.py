@@ -106,7 +106,7 @@ def test_a_cloud_goes_from_every_format_to_every_other(source: Kind, kind: Kind,
     np.testing.assert_array_equal(here.colors, there.colors)
     keeps = kind in {"glb", "ply", "usdz"}
     np.testing.assert_allclose(here.normals, there.normals * keeps, atol=1e-6)
-    assert left_out == ([] if keeps or kind == "obj" or not there.normals.any() else ["normals"])
+    assert left_out == ([] if keeps or not there.normals.any() else ["normals"])
 
 
 @pytest.mark.parametrize("kind", MESHES)

@@ -16,7 +16,7 @@ from pxr import Usd, UsdGeom, UsdShade, UsdValidation
 from scene_shapes import SWATCH, box, cloud, quadrants, random_mesh, scene, textured_box, walk
 
 from recon.errors import FormatError, MissingPackageError
-from recon.io.asset import fans, joined
+from recon.io.asset import fans, far_origin, joined, near_origin, turned
 from recon.io.las import step_of
 from recon.io.ply_mesh import LEFT_HANDED
 from recon.io.scene import Look, Notes, Scene, cloud_of, mesh_of, read_scene, require_format, to_unity, write_scene
@@ -425,3 +425,34 @@ def test_a_package_that_is_missing_is_named(
     for ask in (require_format, lambda path: write_scene(path, scene(cloud(3)))):
         with pytest.raises(MissingPackageError, match=r"pip install 'recon-video\[export\]'"):
             ask(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("kind", ["las", "e57"])
+@given(
+    corner=st.tuples(*[st.integers(-(10**7), 10**7)] * 3),
+    extent=st.sampled_from([1.0, 30.0, 2000.0]),
+    seed=st.integers(0, 100),
+)
+def test_coordinates_of_a_survey_come_back(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, corner: tuple[int, int, int], extent: float, seed: int
+) -> None:
+    """However far from the origin: a place near the points is taken out, noted, and put back by whoever writes them."""
+    places = np.array(corner) + np.random.default_rng(seed).uniform(0, extent, (20, 3))
+    near, noted = near_origin(places)
+    path = tmp_path_factory.mktemp("survey") / f"a.{kind}"
+    points = PointCloud(near, np.zeros((20, 3), np.uint8), np.zeros_like(near))
+    write_scene(path, Scene(points, "z", notes=Notes(provenance=noted)))
+    read = read_scene(path)
+    origin, bare = far_origin(read)
+    np.testing.assert_allclose(cloud_of(read.shape).points + origin, places, rtol=0, atol=4e-6 * max(extent, 100.0))
+    assert not bare.notes.provenance
+    assert far_origin(turned(read, "y"))[0].tolist() == [0, 0, 0]  # other axes than those of the survey
+
+
+def test_units_that_are_not_metres_are_said_in_e57(tmp_path: Path) -> None:
+    """The standard has metres alone: an extension says what is true, and pye57 reads the file as before."""
+    notes = Notes("relative", 0.1, {"made by": "recon"})
+    write_scene(tmp_path / "a.e57", Scene(cloud(5), "z", notes=notes))
+    assert read_scene(tmp_path / "a.e57").notes == notes
+    scan = pye57.E57(str(tmp_path / "a.e57")).read_scan_raw(0)
+    np.testing.assert_array_equal(scan["cartesianX"].astype(np.float32), cloud(5).points[:, 0])

@@ -300,7 +300,8 @@ def _holds(scene: Scene, kind: Kind) -> str:
 def _lost(scene: Scene, kind: Kind) -> list[str]:
     """What the format has no place for."""
     shape, cloud = scene.shape, cloud_of(scene.shape)
-    normals = kind in _WITH_NORMALS and (kind == "ply" or all_known(cloud.normals))
+    is_loose = kind == "obj" and isinstance(shape, PointCloud)  # no reader joins them to the points
+    normals = kind in _WITH_NORMALS and not is_loose and (kind == "ply" or all_known(cloud.normals))
     lost = {
         "triangles": FORMATS[kind].is_cloud and not isinstance(shape, PointCloud),
         "texture": isinstance(shape, TexturedMesh) and kind not in _WITH_NORMALS,
