@@ -59,6 +59,13 @@ def rigid(rotation: Float[np.ndarray, "3 3"], translation: Float[np.ndarray, "3"
     return a_from_b
 
 
+def triangle_areas(vertices: Float[np.ndarray, "n 3"], triangles: Int[np.ndarray, "m 3"]) -> Float64[np.ndarray, " m"]:
+    """Area of each triangle, in squared units of length."""
+    a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
+    areas: Float64[np.ndarray, " m"] = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    return areas
+
+
 def vertex_normals(vertices: Float[np.ndarray, "n 3"], triangles: Int[np.ndarray, "m 3"]) -> Float32[np.ndarray, "n 3"]:
     """Unit normals: means over the triangles around each vertex, weighted by area; zero where there are none.
 

@@ -88,6 +88,16 @@ def test_a_coarser_level_stands_beside_it(room: Path) -> None:
     assert 3000 < len(shape.mesh) <= 4000
 
 
+def test_levels_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
+    """But a file of such a name that recon did not make does."""
+    output, bare = tmp_path / "room.ply", ["--texture", 0]
+    again = ["mesh", ROOM / "room.mp4", *POSED, *SMALL, *bare, "-o", output]
+    assert recon(*again, "--lods", 4000, "--lods", 2000) == 0
+    (tmp_path / "room.lod3.ply").write_text("mine")
+    assert recon(*again) == 0
+    assert {path.name for path in tmp_path.glob("room*.ply")} == {"room.ply", "room.lod3.ply"}
+
+
 def test_the_run_says_what_it_was_made_of(room: Path) -> None:
     record = yaml.safe_load(room.with_name("room.glb.yaml").read_text())
     assert record["surface"]["faces"] == 8000

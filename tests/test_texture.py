@@ -19,6 +19,7 @@ from recon.stages.texture import textured, unwrapped
 from recon.stages.texture.bake import MARGIN
 from recon.stages.texture.kernels import kernels
 from recon.stages.texture.light import pyramid, spread
+from recon.stages.texture.texture import suitable_size
 from recon.stages.texture.unwrap import PART
 from recon.stages.texture.views import chosen, prepared, sharpness_of
 from recon.types import Frame, Intrinsics, Mesh, PosedFrame, TexturedMesh
@@ -519,6 +520,18 @@ def test_frames_are_gone_through_three_times() -> None:
 
     textured(wall, counted, 64)
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize(("pixels", "size"), [(64, 512), (640, 1024), (1280, 2048), (10_000, 4096)])
+def test_the_texture_is_as_sharp_as_the_pictures(pixels: int, size: int) -> None:
+    """A wall of 4 x 3 m in view 2 m away; half of a texture is charts, so it has twice the texels of what is seen."""
+    camera = Intrinsics.from_fov(90.0, pixels, pixels * 3 // 4)
+    assert suitable_size(board((0, 2, 0), 4, 3, GRAY), 2 / camera.fx) == size
+
+
+def test_no_size_has_to_be_said() -> None:
+    wall = board((0, 2, 0), 2, 1.4, GREEN)
+    assert textured(wall, again([painted(wall, before((0,))[0])])).texture.shape == (512, 512, 3)
 
 
 def test_errors() -> None:

@@ -22,7 +22,7 @@ from recon.settings import (
 )
 from recon_cli.console import terminal
 from recon_cli.options import General, flat, merged
-from recon_cli.outputs import claimed_file, earlier_results, numbered, record, replaced, reports_of
+from recon_cli.outputs import claimed_file, earlier_count, earlier_results, numbered, record, replaced, reports_of
 
 if TYPE_CHECKING:
     from recon.pipelines import Reconstruction
@@ -66,7 +66,7 @@ def mesh(
 
         require_format(output)
         require_packages(settings)
-        beside = _files(output, settings)[1:]
+        beside = _files(output, 1 + len(settings.surface.lods))[1:]
         output = claimed_file(output, output.suffix.lower(), video, overwrite=general.overwrite, beside=beside)
         from recon.pipelines import reconstruction
         from recon.pipelines.report import rows, run_report, write_report
@@ -79,18 +79,18 @@ def mesh(
         write_report(report, *reports_of(output))
         facts: dict[str, object] = {"cameras": [found.facts for found in run.found]}
         facts |= {"meshes": {name: summary.facts for name, summary in written.items()}}
+        facts |= {"levels": 1 + len(settings.surface.lods)}
         beside_it = record(output, settings, run.provenance | facts)
         files = [("report", reports_of(output)[1].name), ("settings", beside_it.name)]
         upright = [("upright", summary.upright) for summary in list(written.values())[:1]]
         screen.table(str(output), [*run.summary, *run.cameras, *upright, *rows(report), *told, *files])
 
 
-def _files(output: Path, settings: MeshSettings) -> list[Path]:
+def _files(output: Path, levels: int) -> list[Path]:
     """All files of a mesh: its own, the material and texture beside it, and those of its coarser levels."""
     from recon.io.scene import files_of, level_path
 
-    levels = range(1 + len(settings.surface.lods))
-    return [file for level in levels for file in files_of(level_path(output, level))]
+    return [file for level in range(levels) for file in files_of(level_path(output, level))]
 
 
 def _write(run: "Reconstruction", output: Path, settings: MeshSettings) -> "dict[str, MeshSummary]":
@@ -98,8 +98,9 @@ def _write(run: "Reconstruction", output: Path, settings: MeshSettings) -> "dict
     from recon.files import filling
     from recon.pipelines.mesh import meshes, write_mesh
 
-    files_of = partial(_files, settings=settings)
+    files_of = partial(_files, levels=1 + len(settings.surface.lods))
     earlier = earlier_results(output, "meshes")
+    stale = [path for each in earlier for path in _files(each, earlier_count(output, "levels"))]
     largest_first = sorted(run.found, key=lambda found: len(found.frames), reverse=True)
     names = dict(zip(map(id, largest_first), numbered(output, earlier, files_of), strict=False))
     written = {}
@@ -108,7 +109,7 @@ def _write(run: "Reconstruction", output: Path, settings: MeshSettings) -> "dict
             name = names[id(made.found)].name
             write_mesh(folder / name, made, settings.scene)
             written[name] = made.summary
-        for stale in (path for each in earlier for path in files_of(each)):
-            stale.unlink(missing_ok=True)
+        for path in stale:
+            path.unlink(missing_ok=True)
         replaced(output.parent, folder)
     return dict(sorted(written.items(), key=lambda item: item[1].frames, reverse=True))

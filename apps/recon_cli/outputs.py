@@ -195,6 +195,12 @@ def earlier_results(output: Path, key: str) -> set[Path]:
     return {output.with_name(name) for name in map(str, names) if ours.fullmatch(name)}
 
 
+def earlier_count(output: Path, key: str) -> int:
+    """A number that an earlier run wrote for the same output, from 1 to 99; 1 where there is none."""
+    count = _provenance(record_of(output)).get(key)
+    return count if isinstance(count, int) and 1 <= count < 100 else 1
+
+
 def numbered(
     output: Path, ours: set[Path], files: Callable[[Path], Sequence[Path]] = lambda path: [path]
 ) -> Iterator[Path]:

@@ -114,7 +114,7 @@ def require_packages(settings: MeshSettings) -> None:
         MissingPackageError: an optional package is not.
     """
     surface = settings.surface
-    needed = {FAST_SIMPLIFICATION: surface.faces or surface.lods, XATLAS: settings.texture.texture}
+    needed = {FAST_SIMPLIFICATION: surface.faces or surface.lods, XATLAS: settings.texture.texture != 0}
     for package, wanted in (needed | {OPEN3D: surface.poisson}).items():
         if wanted:
             package.module()
@@ -187,9 +187,9 @@ def _finished(run: Reconstruction, found: Found, made: _Fused, settings: MeshSet
             logger.warning(_ROUGH, f"{len(mesh):,}", f"{count:,}")
     frames = partial(_pictures, run, found)
     size = settings.texture.texture
-    shapes = [textured(mesh, frames, size, most_views=settings.texture.views) if size else mesh for mesh in simple]
+    shapes = [mesh if size == 0 else textured(mesh, frames, size, most_views=settings.texture.views) for mesh in simple]
     scenes = tuple(_scene(run, made, found, shape, level) for shape in shapes)
-    return SegmentMesh(found, _summary(mesh_of(shapes[0]), made, level, size), scenes)
+    return SegmentMesh(found, _summary(shapes[0], made, level), scenes)
 
 
 def _level(
@@ -232,12 +232,13 @@ def _scale_sigma(plan: ShotPlan) -> float | None:
     return None if fit is None or not np.isfinite(fit.length_sigma) else float(fit.length_sigma)
 
 
-def _summary(mesh: Mesh, made: _Fused, level: Upright, texture: int) -> MeshSummary:
+def _summary(shape: Mesh | TexturedMesh, made: _Fused, level: Upright) -> MeshSummary:
+    mesh = mesh_of(shape)
     across, up, ahead = np.ptp(transform(level.level_from_world, mesh.vertices), axis=0).tolist()
     return MeshSummary(
         len(mesh),
         len(mesh.vertices),
-        texture,
+        len(shape.texture) if isinstance(shape, TexturedMesh) else 0,
         made.plan.gauge.units,
         len(made.times),
         made.times[0],

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32
+from jaxtyping import Bool, Float32, Int32
 
 from recon.errors import ReconError
-from recon.geometry import vertex_normals
+from recon.geometry import triangle_areas, vertex_normals
 from recon.light import linear_from_srgb
 from recon.stages.texture.kernels import Limits, View, kernels
 from recon.stages.texture.views import prepared
@@ -58,7 +58,7 @@ def texels_of(mesh: Mesh, uv: Float32[np.ndarray, "n 2"], size: int) -> Texels:
     places = uv.astype(np.float64) * size
     numbers, mixed, inside = kernels().rasterised(places, mesh.triangles, values, size, MARGIN)
     flat = np.concatenate([places, np.zeros((len(places), 1))], axis=1)
-    area, room = (_areas(points, mesh.triangles).sum() for points in (mesh.vertices.astype(np.float64), flat))
+    area, room = (triangle_areas(points, mesh.triangles).sum() for points in (mesh.vertices.astype(np.float64), flat))
     limits = LIMITS._replace(texel=float(np.sqrt(area / room)))
     return Texels(numbers, np.ascontiguousarray(mixed[:, :6]), np.ascontiguousarray(mixed[:, 6:]), inside, limits)
 
@@ -125,7 +125,7 @@ def _gains(view: View, mesh: Mesh) -> Float32[np.ndarray, "_ _ 3"]:
     """
     some = slice(None, None, max(1, len(mesh.vertices) // COMPARED))
     places = np.concatenate([mesh.vertices[some], mesh.normals[some]], axis=1)
-    spacing = np.sqrt(_areas(mesh.vertices.astype(np.float64), mesh.triangles).mean())
+    spacing = np.sqrt(triangle_areas(mesh.vertices.astype(np.float64), mesh.triangles).mean())
     found = _seen(places, view, LIMITS._replace(texel=float(spacing)))
     found[:, 2] = np.minimum(found[:, 2], COARSEST)
     light = _lit(found, view)
@@ -151,9 +151,3 @@ def _grid_of_gains(
     limit = np.log(STRONGEST)
     grid: Float32[np.ndarray, "_ _ 3"] = np.exp(gains.clip(-limit, limit)).reshape(rows, columns, 3).astype(np.float32)
     return grid
-
-
-def _areas(points: Float64[np.ndarray, "n 3"], triangles: Int32[np.ndarray, "m 3"]) -> Float64[np.ndarray, " m"]:
-    a, b, c = (points[triangles[:, corner]] for corner in range(3))
-    areas: Float64[np.ndarray, " m"] = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
-    return areas

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from recon.errors import ReconError
+from recon.geometry import triangle_areas
 from recon.optional import Package
 from recon.types import Mesh
 
@@ -48,8 +49,7 @@ def unwrapped(mesh: Mesh, size: int) -> tuple[Mesh, Float32[np.ndarray, "n 2"]]:
 
 def _in_own_units(mesh: Mesh) -> Float32[np.ndarray, "n 3"]:
     """Vertices in units in which the mean triangle has an area of one: xatlas leaves out what is below 1e-7."""
-    corners = mesh.vertices[mesh.triangles].astype(np.float64)
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).mean() / 2
+    area = triangle_areas(mesh.vertices, mesh.triangles).mean()
     if not area > 0:
         raise ReconError("a mesh whose triangles have no area cannot be textured")
     places: Float32[np.ndarray, "n 3"] = (mesh.vertices - mesh.vertices.mean(axis=0)) / np.float32(np.sqrt(area))
