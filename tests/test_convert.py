@@ -209,6 +209,7 @@ def test_points_of_text_and_of_a_model_are_clouds(tmp_path: Path) -> None:
     np.testing.assert_allclose(cloud_of(read.shape).points, a_model().points, atol=1e-6)
     np.testing.assert_array_equal(cloud_of(read.shape).colors, a_model().colors)
     assert (read.up, read.notes.units) == ("camera", "slam")
+    assert lost(tmp_path / "m.ply") == ["camera poses", "tracks"]
 
 
 # ----------------------------------------------------------------------------------------------------------------- axes

@@ -263,7 +263,7 @@ def _of_scene(source: Path, found: Scene, kind: Kind, target: Target, settings: 
     own, to = _turn(source, scene.up, usual, settings)
     scene = replace(scene, up=own)
     scene = scene if to is None else turned(scene, to)
-    lost = _lost(scene, kind)
+    lost = [*(["camera poses", "tracks"] if find_model(source) else []), *_lost(scene, kind)]
     rows = (
         ("holds", _holds(scene, kind)),
         ("axes", _MIRRORED if kind == "pcx" and scene.up == "y" else _told_axes(source, scene.up)),
