@@ -15,7 +15,7 @@ from scene_shapes import SWATCH, box, quadrants, random_mesh, scene, textured_bo
 from scipy.spatial.transform import Rotation
 
 from recon.errors import FormatError
-from recon.io.glb import NEAR, translations_and_rotations
+from recon.io.glb import FAR, NEAR, translations_and_rotations
 from recon.io.scene import CameraPath, Look, Scene, cloud_of, mesh_of, read_scene, write_scene
 from recon.types import Intrinsics, Mesh, PointCloud
 
@@ -115,7 +115,7 @@ def test_the_camera_looks_ahead(tmp_path: Path) -> None:
     node = document["nodes"][1]
     assert node == {"name": "camera", "camera": 0, "translation": [0, 0, 0], "rotation": [0, 0, 0, 1]}
     lens = document["cameras"][0]["perspective"]
-    assert lens == pytest.approx({"yfov": 2 * np.arctan(0.75), "aspectRatio": 4 / 3, "znear": NEAR})
+    assert lens == pytest.approx({"yfov": 2 * np.arctan(0.75), "aspectRatio": 4 / 3, "znear": NEAR, "zfar": FAR})
     assert "animations" not in document
 
 

@@ -72,6 +72,12 @@ def test_the_camera_path_is_in_the_file(room: Path) -> None:
     np.testing.assert_allclose(camera.asset_from_camera[0, [0, 2], 3], 0, atol=1e-6)
 
 
+def test_what_the_file_tells_does_not_name_folders(room: Path) -> None:
+    told = read_scene(room).notes.provenance
+    assert told["poses"] == "trajectory.tum (60 poses)"
+    assert not any("/" in text for text in told.values())
+
+
 def test_others_read_it(room: Path) -> None:
     """Trimesh: a texture that is not one grey, and as many triangles as we say."""
     (mesh,) = trimesh.load_scene(room).geometry.values()

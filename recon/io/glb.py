@@ -38,8 +38,8 @@ FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 POINTS, TRIANGLES = 0, 4
 UNLIT: Final = "KHR_materials_unlit"
-NEAR: Final = 0.01
-"""Nearest distance that the camera node shows, in units of length."""
+NEAR, FAR = 0.01, 1000.0
+"""Nearest and farthest distance that the camera node shows, in units of length; Unity takes none for endless."""
 
 _KINDS = {"<f4": FLOAT, "<u2": UNSIGNED_SHORT, "<u4": UNSIGNED_INT}
 _SHAPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
@@ -198,7 +198,7 @@ def _camera(intrinsics: Intrinsics) -> Json:
     return {
         "name": "camera",
         "type": "perspective",
-        "perspective": {"yfov": float(yfov), "aspectRatio": float(ratio), "znear": NEAR},
+        "perspective": {"yfov": float(yfov), "aspectRatio": float(ratio), "znear": NEAR, "zfar": FAR},
         "extras": {name: getattr(intrinsics, name) for name in names},
     }
 

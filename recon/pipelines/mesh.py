@@ -30,7 +30,7 @@ from recon.pipelines.cloud import ShotPlan
 from recon.pipelines.poses import Found, place_of
 from recon.pipelines.run import Reconstruction
 from recon.pipelines.units import SHORT_UNITS
-from recon.settings import MeshSettings, SceneSettings, SurfaceSettings
+from recon.settings import CameraSettings, MeshSettings, SceneSettings, SurfaceSettings
 from recon.stages.fuse import CloudFuser, view_of
 from recon.stages.pose import posed
 from recon.stages.surface import (
@@ -188,7 +188,7 @@ def _finished(run: Reconstruction, found: Found, made: _Fused, settings: MeshSet
     frames = partial(_pictures, run, found)
     size = settings.texture.texture
     shapes = [mesh if size == 0 else textured(mesh, frames, size, most_views=settings.texture.views) for mesh in simple]
-    scenes = tuple(_scene(run, made, found, shape, level) for shape in shapes)
+    scenes = tuple(_scene(run, made, found, shape, level, settings.camera) for shape in shapes)
     return SegmentMesh(found, _summary(shapes[0], made, level), scenes)
 
 
@@ -212,8 +212,10 @@ def _pictures(run: Reconstruction, found: Found) -> Iterator[PosedFrame]:
             yield from posed(frames, place_at)
 
 
-def _scene(run: Reconstruction, made: _Fused, found: Found, shape: Mesh | TexturedMesh, level: Upright) -> Scene:
-    """In the level world, with the cameras."""
+def _scene(
+    run: Reconstruction, made: _Fused, found: Found, shape: Mesh | TexturedMesh, level: Upright, given: CameraSettings
+) -> Scene:
+    """In the level world, with the cameras; given files are named without their folders, as meshes are passed on."""
     poses, camera = found.segment.trajectory, run.camera
     path = CameraPath(poses.times, level.level_from_world @ poses.world_from_camera, found.segment.intrinsics)
     told = {
@@ -222,6 +224,8 @@ def _scene(run: Reconstruction, made: _Fused, found: Found, shape: Mesh | Textur
         "poses": run.poses.origin,
         "upright by": level.sentence,
     }
+    for file in filter(None, (given.intrinsics, given.trajectory)):
+        told = {name: text.replace(str(file), file.name) for name, text in told.items()}
     notes = Notes(made.plan.gauge.units, _scale_sigma(made.plan), told)
     return Scene(moved(shape, level.level_from_world), "camera", path, notes)
 
