@@ -1,0 +1,1 @@
+"""From a picture and its parallax to two eyes."""
