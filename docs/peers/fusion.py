@@ -7,8 +7,8 @@ the mesh stands a JSON: wall and processor time for each frame (decoding and rea
 bytes of the voxels that are in use, and the most memory that the process ever held.
 
 Open3D's is the volume of its tutorial (open3d.org/docs/latest/tutorial/t_reconstruction_system/integration.html):
-blocks of 16^3 voxels with colour, all else by default: distances are kept within 8 voxels, and surfaces are those that
-three frames saw at least.
+blocks of 16^3 voxels with colour, all else by default: distances are kept within 8 voxels. Surfaces are kept that one
+frame saw; by default there they are those that more than three did (`--seen 3`).
 """
 
 import argparse
@@ -65,10 +65,10 @@ class Fuser(Protocol):
 class Ours:
     """recon's volume."""
 
-    def __init__(self, voxel: float, _far: float, threads: int) -> None:
+    def __init__(self, given: argparse.Namespace) -> None:
         from recon.stages.surface import SurfaceFuser  # noqa: PLC0415 - the other program does not pay for it
 
-        self._fuser = SurfaceFuser(voxel, threads=threads)
+        self._fuser = SurfaceFuser(given.voxel, threads=given.threads)
 
     def adding(self, frame: PosedFrame) -> Callable[[], None]:
         """One more frame."""
@@ -88,15 +88,15 @@ class Ours:
 class Open3D:
     """Open3D's hashed volume."""
 
-    def __init__(self, voxel: float, far: float, threads: int) -> None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # read when the library is loaded
+    def __init__(self, given: argparse.Namespace) -> None:
+        os.environ["OMP_NUM_THREADS"] = str(given.threads)  # read when the library is loaded
         import open3d  # noqa: PLC0415 - the other program does not pay for it
 
         self._o3d: Any = open3d
         kinds = (open3d.core.float32,) * 3
-        self._far = far
+        self._far, self._seen = given.max_depth, given.seen
         self._grid = open3d.t.geometry.VoxelBlockGrid(
-            ("tsdf", "weight", "color"), kinds, (1, 1, 3), voxel, block_resolution=BLOCK_SIDE, block_count=BLOCKS
+            ("tsdf", "weight", "color"), kinds, (1, 1, 3), given.voxel, block_resolution=BLOCK_SIDE, block_count=BLOCKS
         )
 
     def adding(self, frame: PosedFrame) -> Callable[[], None]:
@@ -121,12 +121,12 @@ class Open3D:
 
     def triangles(self) -> Triangles:
         """The surface of all."""
-        mesh = self._grid.extract_triangle_mesh()
+        mesh = self._grid.extract_triangle_mesh(self._seen)
         colors = np.clip(np.rint(mesh.vertex.colors.numpy() * 255), 0, 255).astype(np.uint8)
         return mesh.vertex.positions.numpy(), mesh.triangle.indices.numpy(), colors
 
 
-FUSERS: Final[dict[str, Callable[[float, float, int], Fuser]]] = {"recon": Ours, "open3d": Open3D}
+FUSERS: Final[dict[str, Callable[[argparse.Namespace], Fuser]]] = {"recon": Ours, "open3d": Open3D}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +179,12 @@ def posed_frames(given: argparse.Namespace) -> Iterator[PosedFrame]:
 def fused(given: argparse.Namespace) -> tuple[Triangles, Cost]:
     """The mesh, and what it took."""
     make = FUSERS[given.by]
-    warm = make(given.voxel, given.max_depth, given.threads)
+    warm = make(given)
     for frame in islice(posed_frames(given), WARM_UP):
         warm.adding(frame)()
     warm.triangles()
     del warm
-    fuser, adding, meshing, count = make(given.voxel, given.max_depth, given.threads), Clock(), Clock(), 0
+    fuser, adding, meshing, count = make(given), Clock(), Clock(), 0
     for frame in posed_frames(given):
         adding(fuser.adding(frame))
         count += 1
@@ -210,6 +210,7 @@ def main() -> None:
     parser.add_argument("--max-depth", type=float, default=10.0, help="what is farther is left out")
     parser.add_argument("--step", type=int, default=1, help="take every so many frames")
     parser.add_argument("--skip", type=int, default=0, help="leave out so many frames first")
+    parser.add_argument("--seen", type=float, default=0.0, help="more frames than this saw a surface (Open3D's alone)")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     cv2.setNumThreads(given.threads)
