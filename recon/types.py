@@ -13,6 +13,9 @@ Image coordinates
     a pure multiplication. OpenCV puts the centre of the first pixel at (0, 0); that is converted at its calls.
 Pixels
     RGB, uint8, (height, width, 3), display orientation, square pixels.
+Stereo
+    ``parallax`` is x in the right eye minus x in the left one, in widths of the picture. An eye is a share of it: what
+    is at x is seen at x + share * parallax. Both eyes are made with -0.5 (left) and 0.5; 0 leaves one as it was filmed.
 Unknown depth
     NaN; never 0, -1 or infinity. Each file format converts at its own border.
 Time
@@ -26,7 +29,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int32, Int64, UInt8, UInt16
 
 Units = Literal["metres", "slam", "relative"]
 """What one unit of length is: a metre; the arbitrary unit of a SLAM or SfM map; or nothing known at all."""
@@ -37,6 +40,10 @@ Quantity = Literal["disparity", "depth"]
 RigidTransform = Float64[np.ndarray, "4 4"]
 DepthMap = Float32[np.ndarray, "h w"]
 Picture = UInt8[np.ndarray, "h w 3"]
+Samples = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
+"""R'G'B' as a video codes it, in 8 or 16 bits: its transfer and primaries, whatever they are."""
+Parallax = Float32[np.ndarray, "h w"]
+"""x in the right eye minus x in the left one, in widths of the picture: > 0 behind the screen, < 0 in front of it."""
 
 
 def _freeze(owner: object, **arrays: np.ndarray) -> None:
