@@ -6,12 +6,15 @@ take plain values.
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from recon.errors import OptionError
+
+EDGE: Final = 0.04
+"""--edge, where it is not given."""
 
 
 class Section(BaseModel):
@@ -185,8 +188,9 @@ class CleanSettings(Section):
     """Nearest depth that is kept, metres (or the run's units)."""
     max_depth: float | None = Field(default=None, gt=0)
     """Farthest depth that is kept, metres (or the run's units); automatic where not given."""
-    edge: float = Field(default=0.04, gt=0)
-    """Relative jump of depth between neighbouring pixels that counts as an edge: both sides are left out."""
+    edge: float | None = Field(default=None, gt=0)
+    """Relative jump of depth between neighbouring pixels that counts as an edge: both sides are left out. Where not
+    given it is 0.04; only a mesh of several frames keeps both sides, as the space before surfaces is carved free."""
     mask: Path | None = None
     """Masks, one for each frame (a folder or a video): black is left out, of the poses too (what moves, say). They go
     by the pictures' names, by time, or by order."""

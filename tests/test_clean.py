@@ -124,6 +124,14 @@ def test_range() -> None:
     np.testing.assert_array_equal(in_range(depth, 0.0, np.inf), [[nan, nan, 0.5, 1, 2, 3, nan, nan]])
 
 
+def test_edges_may_be_kept() -> None:
+    depth = np.ones((4, 8), np.float32)
+    depth[:, 4:] = 2
+    frames = [next(clean([frame_of(depth)], edge=edge, near=0.0, far=None)) for edge in (None, EDGE)]
+    np.testing.assert_array_equal(frames[0].depth, depth)
+    np.testing.assert_array_equal(np.isnan(frames[1].depth[0]), [False] * 3 + [True] * 2 + [False] * 3)
+
+
 def test_clean_is_lazy_and_leaves_its_input_alone() -> None:
     pulled = []
 

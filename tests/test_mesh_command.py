@@ -12,8 +12,8 @@ import yaml
 from scipy.spatial import cKDTree
 
 from recon.io.cloud import read_ply
-from recon.io.scene import cloud_of, read_scene
-from recon.types import Mesh, TexturedMesh
+from recon.io.scene import cloud_of, mesh_of, read_scene
+from recon.types import Mesh, PointCloud, TexturedMesh
 from recon_cli.cli import run
 
 ROOM = Path(__file__).resolve().parents[1] / "samples" / "room"
@@ -144,6 +144,19 @@ def test_a_single_picture_gives_a_mesh(tmp_path: Path) -> None:
     assert isinstance(shape, TexturedMesh)
     assert 5000 < len(shape.mesh) <= 20000
     assert shape.mesh.vertices[:, 1].min() > -0.1, "the floor is seen in it"
+
+
+def test_both_sides_of_an_edge_are_meshed_unless_told_otherwise(tmp_path: Path) -> None:
+    """Nothing flies where depth is exact, and space is carved free where it is not; --edge is asked for by name."""
+    output = tmp_path / "cut.ply"
+    cut = ["--edge", "0.04", "--texture", "0", "--faces", "0"]
+    assert recon("mesh", ROOM / "room.mp4", *POSED, *FEW, *cut, "-o", output) == 0
+    whole = tmp_path / "whole.ply"
+    assert recon("mesh", ROOM / "room.mp4", *POSED, *FEW, *cut[2:], "-o", whole) == 0
+    pieces = [mesh_of(shape) for path in (output, whole) if not isinstance(shape := read_scene(path).shape, PointCloud)]
+    assert len(pieces[1]) > 1.05 * len(pieces[0])
+    apart, _ = cKDTree(pieces[0].vertices).query(pieces[1].vertices)
+    assert np.percentile(apart, 80) < 0.04, "the rest is where it was"
 
 
 def test_gravity_and_a_closed_surface(room: Path, tmp_path: Path) -> None:

@@ -136,8 +136,8 @@ class Scene:
     maps: DepthMaps
     plans: Sequence[ShotPlan | None]
     """One for each shot; None leaves the shot out."""
-    edge: float
-    """Relative jump of depth between neighbouring pixels that counts as an edge."""
+    edge: float | None
+    """Relative jump of depth between neighbouring pixels that counts as an edge; None: edges are kept."""
     kept: Callable[[], Iterable[Kept]] | None
     """Gives the mask of each frame, from the first one on each time; None where there are none."""
 

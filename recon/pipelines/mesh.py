@@ -30,7 +30,7 @@ from recon.pipelines.cloud import ShotPlan
 from recon.pipelines.poses import Found, place_of
 from recon.pipelines.run import Reconstruction
 from recon.pipelines.units import SHORT_UNITS
-from recon.settings import CameraSettings, MeshSettings, SceneSettings, SurfaceSettings
+from recon.settings import EDGE, CameraSettings, MeshSettings, SceneSettings, SurfaceSettings
 from recon.stages.fuse import CloudFuser, view_of
 from recon.stages.pose import posed
 from recon.stages.surface import (
@@ -153,7 +153,7 @@ def _fused(members: Iterator[tuple[ShotPlan, PosedFrame]], settings: MeshSetting
     for _plan, frame in members:
         fuser.add(frame)
         times.append(frame.frame.time)
-    mesh = fuser.mesh() if len(times) > 1 else depth_mesh(first, settings.clean.edge)
+    mesh = fuser.mesh() if len(times) > 1 else depth_mesh(first, settings.clean.edge or EDGE)
     return _Fused(_trimmed(mesh, settings.surface), plan, voxel, times)
 
 

@@ -34,7 +34,7 @@ from recon.pipelines.metres import Anchor, Gauge, gauges, probes
 from recon.pipelines.poses import Film, Found, Poses, find_poses, place_of, refined_camera
 from recon.pipelines.straight import calibration_of, straight_camera, straight_depth_maps, straight_masks, straightened
 from recon.pipelines.units import UNIT_NAMES, MapScale
-from recon.settings import CleanSettings, MeshSettings, PointcloudSettings, PosesSettings
+from recon.settings import EDGE, CleanSettings, MeshSettings, PointcloudSettings, PosesSettings
 from recon.stages.camera import NOMINAL_SIGMA, Camera, first_known, from_fov, given
 from recon.stages.camera import measured as measured_camera
 from recon.stages.letterbox import Content, find_content
@@ -338,7 +338,7 @@ class Footage:
             camera, poses = found.camera(), poses.in_metres(found.scale)
             limits = Limits(settings.clean.min_depth, settings.clean.max_depth, voxel)
             plans = _plans(found.maps, found.gauges, camera, poses, limits)
-            scene = Scene(source, found.maps, plans, settings.clean.edge, kept)
+            scene = Scene(source, found.maps, plans, self._edge, kept)
             segments = tuple(poses.find(_film(scene, camera, observer)))
             camera = refined_camera(camera, segments)
             yield Reconstruction(scene, depth_origin, found.content, camera, poses, segments, observer)
@@ -352,10 +352,15 @@ class Footage:
         poses = self.poses.in_metres(view.scale(known, maps))
         size = source.info.width, source.info.height
         camera = view.camera() if with_camera else Camera(Intrinsics.from_fov(60.0, *size), UNUSED, None)
-        scene = Scene(source, maps, [None] * len(maps.shots), settings.clean.edge, None)
+        scene = Scene(source, maps, [None] * len(maps.shots), None, None)
         units = {shot.shot: poses.units or "relative" for shot in maps.shots}
         film = Film(_all_times(maps), maps.shots, units, camera.intrinsics, _no_depth, observer.watch)
         return Reconstruction(scene, {}, view.content, camera, poses, tuple(poses.find(film)), observer)
+
+    @property
+    def _edge(self) -> float | None:
+        carved = isinstance(self.settings, MeshSettings) and not self.settings.surface.poisson
+        return self.settings.clean.edge or (None if carved else EDGE)
 
     def _masks(self) -> Masks | None:
         clean = self.settings.clean

@@ -10,7 +10,7 @@ from recon.evaluation.clouds import FARTHEST, Points, compare_clouds
 from recon.evaluation.measures import Values
 from recon.evaluation.truth import TruthCamera, TruthClip
 from recon.geometry import transform, unproject
-from recon.settings import CleanSettings
+from recon.settings import EDGE
 from recon.stages.clean import flying
 from recon.stages.fuse import CloudFuser
 from recon.types import DepthMap, Quantity
@@ -74,7 +74,7 @@ def within(truth: DepthMap, max_depth: float) -> DepthMap:
 
 
 def _trusted(depth: DepthMap, truth: DepthMap) -> DepthMap:
-    left_out = flying(depth, CleanSettings().edge) | np.isnan(truth)
+    left_out = flying(depth, EDGE) | np.isnan(truth)
     return np.where(left_out, np.float32(np.nan), depth)
 
 

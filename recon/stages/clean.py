@@ -18,16 +18,20 @@ _BAND = 1 << 16
 """Pixels that are looked at together."""
 
 
-def clean(frames: Iterable[DepthFrame], *, edge: float, near: float, far: float | None) -> Iterator[DepthFrame]:
+def clean(frames: Iterable[DepthFrame], *, edge: float | None, near: float, far: float | None) -> Iterator[DepthFrame]:
     """Set depth to NaN where it is not to be trusted.
 
     Args:
         frames: Pictures with depth.
-        edge: Relative jump of depth between neighbouring pixels that counts as an edge; both pixels are left out.
+        edge: Relative jump of depth between neighbouring pixels that counts as an edge; both pixels are left out; None
+            keeps them.
         near: Nearest depth that is kept, in the units of depth.
         far: Farthest depth that is kept; None keeps all (`depth_limit` proposes one).
     """
     for frame in within(frames, near, np.inf if far is None else far):
+        if edge is None:
+            yield frame
+            continue
         yield DepthFrame(frame.frame, np.where(flying(frame.depth, edge), np.float32(np.nan), frame.depth))
 
 
