@@ -19,8 +19,10 @@ from recon.evaluation.stereo import (
     REAL,
     SWAPPED,
     TruePair,
+    eye_order,
     fidelities,
     flicker,
+    matched,
     regions,
     rematch,
     score_eye,
@@ -28,6 +30,7 @@ from recon.evaluation.stereo import (
     similarity,
     siou,
 )
+from recon.io.pictures import read_picture
 
 pictures = arrays(np.uint8, (16, 20, 3), elements=st.integers(0, 255))
 
@@ -342,3 +345,32 @@ def test_the_score_of_one_eye_is_the_row_of_the_table(motorcycle: TruePair) -> N
     pair = TruePair(motorcycle.left[part], motorcycle.right[part], motorcycle.disparity[part])
     predicted = cv2.GaussianBlur(pair.right, (3, 3), 0)
     assert score_eye(predicted, pair) == scored_with_controls(predicted, pair)[PREDICTED]
+
+
+# ------------------------------------------------------------------------------------------------ which eye is which
+
+
+def order(left: np.ndarray, right: np.ndarray, greatest: float) -> float:
+    return eye_order(left, right, (matched(left, right, greatest), matched(right, left, greatest)))
+
+
+def test_swapped_eyes_are_known_by_what_only_one_of_them_sees(motorcycle: TruePair) -> None:
+    """Also after convergence, where half of the disparities are negative, so that their sign says nothing."""
+    left, right = motorcycle.left, np.roll(motorcycle.right, 30, axis=1)
+    found, swapped = order(left, right, 32.0), order(right, left, 32.0)
+    assert found > 0.1
+    assert swapped < -0.1
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["older/Art", "older/Wood2", "older/Dolls", "trainingQ/Piano", "trainingQ/Teddy"])
+def test_the_order_of_real_eyes_is_found(name: str, shared: Path) -> None:
+    folder = shared / "data" / "middlebury_a" / name
+    files = ("view1.png", "view5.png") if "older" in name else ("im0.png", "im1.png")
+    left, right = (read_picture(folder / file) for file in files)
+    assert order(left, right, 0.12 * left.shape[1]) > 0.04
+
+
+def test_flat_pictures_have_no_order() -> None:
+    picture = dots(64, 96)
+    assert order(picture, picture, 16.0) == 0
