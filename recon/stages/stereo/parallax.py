@@ -28,14 +28,14 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy.ndimage import gaussian_filter1d
 
-from recon.types import DepthEstimate, DepthMap, Quantity
+from recon.types import DepthEstimate, DepthMap, Parallax, Quantity
 
 SAMPLES = 32
 """Maps of a shot that are looked at, at the most."""
 NEAR, FAR = 0.99, 0.01
 """Quantiles of a map that are its near and its far end."""
 OFTEN = 0.95
-"""Quantile, over the maps, of their near ends (and mirrored of the far ones): what comes closer for a moment is soft."""
+"""Quantile, over the maps, of their near ends (1 - this, of the far ones): a moment does not count."""
 SOFT = 0.1
 """Beyond the ends there is this much more, as a part of the range, for all that lies there."""
 FLAT = 0.25
@@ -172,7 +172,7 @@ class ShotParallax:
         """Disparity of the screen at a time in seconds."""
         return float(np.interp(time, self.times, self.screen))
 
-    def parallax(self, estimate: DepthEstimate) -> DepthMap:
+    def parallax(self, estimate: DepthEstimate) -> Parallax:
         """Parallax of a map, at its size, in parts of the width; finite everywhere.
 
         What is unknown (NaN) is put at the far end: in metric maps it is mostly sky, and what is far hides nothing.
@@ -230,7 +230,7 @@ def plan(
     return _reported(shot, ends, wish, asked)
 
 
-def at_screen(parallax: DepthMap, inside: tuple[slice, slice]) -> DepthMap:
+def at_screen(parallax: Parallax, inside: tuple[slice, slice]) -> Parallax:
     """The parallax with all outside of these rows and columns on the screen: the bars around a film.
 
     ``recon.stages.letterbox.Content.box`` gives them.
@@ -372,7 +372,7 @@ def _screen(looks: Sequence[_Look], ends: _Ends, gain: float, quantity: Quantity
     if gain == 0:
         return times, screen
     (front, behind), (farthest, nearest) = wish.budget, ends.reach
-    # As far back as things in front allow, then as far to the front as things behind allow; the gain left room for both.
+    # No farther back than things in front allow, no nearer than things behind do: the gain leaves room for both.
     return times, np.minimum(np.maximum(screen, nearest - front / gain), farthest + behind / gain)
 
 
@@ -438,8 +438,9 @@ def _reported(shot: ShotParallax, ends: _Ends, wish: Wish, asked: float) -> Shot
 
 def _why(shot: ShotParallax, ends: _Ends, wish: Wish, asked: float) -> str:
     physical = wish.strength is None and shot.quantity == "depth"
-    if shot.gain < asked:
-        return f"{shot.gain / asked:.0%} of what was asked, to keep the comfort budget"
+    if shot.gain < asked * (1 - _TINY):
+        whole = (shot.near - shot.far) * asked
+        return f"lowered from {whole:.2%} to keep the comfort budget"
     if physical:
         return f"true for eyes {1000 * wish.ipd:.0f} mm apart"
     if ends.flat:
