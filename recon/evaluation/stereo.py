@@ -49,6 +49,7 @@ _CLEAR = 20.0
 
 Region = Bool[np.ndarray, "h w"]
 Columns = Int64[np.ndarray, "h w"]
+Places = Int64[np.ndarray, " n"]
 Grey = UInt8[np.ndarray, "h w"]
 
 
@@ -416,7 +417,7 @@ def _ends(eye: Picture, disparity: DepthMap) -> float:
         return 0.0
     lab = cv2.cvtColor(cv2.GaussianBlur(eye, (0, 0), _SOFT), cv2.COLOR_RGB2LAB).astype(np.float32)
 
-    def change(column: Columns) -> Float64[np.ndarray, " n"]:
+    def change(column: Places) -> Float64[np.ndarray, " n"]:
         places = [np.clip(column + offset, 0, eye.shape[1] - 1) for offset in (-2, 2)]
         step: Float64[np.ndarray, " n"] = np.linalg.norm(lab[row, places[1]] - lab[row, places[0]], axis=1)
         return step
@@ -426,7 +427,7 @@ def _ends(eye: Picture, disparity: DepthMap) -> float:
     return float(np.clip((at_right - at_left) / _CLEAR, -1, 1).mean())
 
 
-def _half_occluded(disparity: DepthMap) -> tuple[Columns, Columns, Columns]:
+def _half_occluded(disparity: DepthMap) -> tuple[Places, Places, Places]:
     """Row, first and last column of places without a match that are as wide as disparity rises over them."""
     known = np.isfinite(disparity)
     _before, after = _neighbours(known)
