@@ -417,9 +417,9 @@ def _ends(eye: Picture, disparity: DepthMap) -> float:
         return 0.0
     lab = cv2.cvtColor(cv2.GaussianBlur(eye, (0, 0), _SOFT), cv2.COLOR_RGB2LAB).astype(np.float32)
 
-    def change(column: Places) -> Float64[np.ndarray, " n"]:
+    def change(column: Places) -> Float32[np.ndarray, " n"]:
         places = [np.clip(column + offset, 0, eye.shape[1] - 1) for offset in (-2, 2)]
-        step: Float64[np.ndarray, " n"] = np.linalg.norm(lab[row, places[1]] - lab[row, places[0]], axis=1)
+        step: Float32[np.ndarray, " n"] = np.linalg.norm(lab[row, places[1]] - lab[row, places[0]], axis=1)
         return step
 
     at_left = np.maximum(change(first), change(first - 1))
