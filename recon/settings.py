@@ -280,6 +280,81 @@ class SceneSettings(Section):
     """Also put the cameras and their path into GLB."""
 
 
+class StereoSettings(Section):
+    """How deep a film looks with two eyes."""
+
+    strength: float | None = Field(default=None, gt=0, le=20)
+    """Parallax from the far end of a shot to its near end, in % of the picture's width; 2.5 where neither it nor --ipd
+    is given. It is lowered where --front, --behind or a flat shot ask for it, and never raised."""
+    front: float = Field(default=1.0, ge=0, le=20)
+    """The most in front of the screen, in % of the width."""
+    behind: float = Field(default=3.0, ge=0, le=20)
+    """The most behind the screen, in % of the width."""
+    convergence: float | None = Field(default=None, ge=0, le=1)
+    """What is on the screen, from 0 (far end of a shot) to 1 (near end); found for each shot where not given."""
+    ipd: float | None = Field(default=None, gt=0, le=1000)
+    """Distance of the eyes in mm (63 for adults), instead of --strength: depth as two eyes see it on --display."""
+    display: Literal["none", "vr", "tv", "cinema", "phone"] = "none"
+    """Where it is watched: depth keeps within what is comfortable there."""
+    eyes: Literal["both", "left", "right"] = "both"
+    """Which eyes are made: both, around the camera, or one of them, and the other is the film as it is."""
+    holes: Literal["film", "picture"] = "film"
+    """What is put where something hidden appears: what other frames of the shot show there, or what is beside it."""
+    window: Literal["ramp", "floating", "off"] = "ramp"
+    """What is done where something in front of the screen is cut by the picture's side: its depth falls to the screen
+    there (ramp), or black bars bring that side forward (floating)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.strength is not None and self.ipd is not None:
+            raise ValueError("--strength and --ipd both say how deep it is: give one of them")
+        if self.ipd is not None and self.display == "none":
+            raise ValueError("--ipd needs --display: how far apart things are on it depends on its size")
+        return self
+
+
+class LayoutSettings(Section):
+    """How the eyes are put together, and what the file is called."""
+
+    layout: Literal[
+        "full-sbs",
+        "half-sbs",
+        "full-tb",
+        "half-tb",
+        "row-interlaced",
+        "column-interlaced",
+        "checkerboard",
+        "cross-eyed",
+        "anaglyph",
+        "rgbd",
+        "vr180",
+        "separate",
+        "wiggle",
+    ] = "full-sbs"
+    """Side by side, one over the other, woven, in colours (anaglyph), picture and depth, a half sphere for headsets, two
+    files, or (wiggle) a GIF that goes to and fro."""
+    colours: Literal["red-cyan", "green-magenta", "amber-blue"] = "red-cyan"
+    """Filters of the glasses, for anaglyph."""
+    method: Literal["dubois", "color", "gray", "half-color", "optimized"] = "dubois"
+    """How colours become those of an anaglyph."""
+    name_style: Literal["auto", "iw3", "kodi", "deovr", "plain"] = "auto"
+    """What a file is called where --output is not given, so that players know its layout."""
+    per_eye_max: int | None = Field(default=None, ge=64)
+    """Longest side of an eye, pixels; larger films are made smaller."""
+
+
+class EncodingSettings(Section):
+    """How the film is coded."""
+
+    encoder: str = "auto"
+    """libx264, libx265, libsvtav1, or one of the hardware's (h264_nvenc, hevc_nvenc, hevc_qsv, hevc_videotoolbox ...);
+    auto: H.264 for 8 bits, HEVC for more or for large pictures."""
+    quality: float | None = Field(default=None, ge=0, le=63)
+    """CRF, or what stands for it: smaller is better and larger; the encoder's usual one where not given."""
+    preset: str | None = None
+    """Of the encoder: veryfast, medium, slow ... (p1 to p7 for nvenc, 0 to 13 for libsvtav1)."""
+
+
 class StoreSettings(Section):
     """Where depth is kept, so that a killed run goes on and later commands need no network."""
 
@@ -443,6 +518,20 @@ class ConvertRunSettings(Section):
     scene: SceneSettings = SceneSettings()
 
 
+class StereoRunSettings(Section):
+    """All settings of `recon stereo3d`."""
+
+    sampling: SamplingSettings = SamplingSettings()
+    depth: DepthSettings = DepthSettings()
+    shots: ShotSettings = ShotSettings()
+    camera: CameraSettings = CameraSettings()
+    anchor: AnchorSettings = AnchorSettings()
+    stereo: StereoSettings = StereoSettings()
+    layout: LayoutSettings = LayoutSettings()
+    encoding: EncodingSettings = EncodingSettings()
+    store: StoreSettings = StoreSettings()
+
+
 RUNS: tuple[type[Section], ...] = (
     PointcloudSettings,
     MeshSettings,
@@ -450,6 +539,7 @@ RUNS: tuple[type[Section], ...] = (
     PosesSettings,
     EvaluationRunSettings,
     ConvertRunSettings,
+    StereoRunSettings,
 )
 """Those of all commands."""
 

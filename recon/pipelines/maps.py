@@ -18,12 +18,13 @@ from recon.io.store import ShotSpan, StoredDepth
 from recon.io.video import VideoWriter, open_source
 from recon.pipelines.anchors import SlamMap
 from recon.pipelines.depth import DepthMaps, MapsOf, Observer, told_origin
+from recon.pipelines.given import SettingsOfLengths
 from recon.pipelines.metres import Gauge, disparity_of, probes
 from recon.pipelines.report import depth_report
 from recon.pipelines.run import measured, read_given
 from recon.pipelines.straight import straight_depth_maps, straightened
 from recon.pipelines.units import UNIT_NAMES
-from recon.settings import AnchorSettings, DepthMapSettings, DepthRunSettings
+from recon.settings import AnchorSettings, DepthMapSettings
 from recon.stages.camera import Camera
 from recon.types import DepthEstimate, DepthMap, Quantity, Units
 
@@ -147,7 +148,7 @@ def _facts(shot: ShotSpan, gauge: Gauge) -> dict[str, object]:
 
 
 @contextmanager
-def depth_run(video: Path, output: Path, settings: DepthRunSettings, observer: Observer) -> Iterator[DepthRun]:
+def depth_run(video: Path, output: Path, settings: SettingsOfLengths, observer: Observer) -> Iterator[DepthRun]:
     """Find depth for a video, and metres where they are asked for; the store of depth is kept open meanwhile.
 
     Raises:
