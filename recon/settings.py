@@ -331,7 +331,7 @@ class LayoutSettings(Section):
         "separate",
         "wiggle",
     ] = "full-sbs"
-    """Side by side, one over the other, woven, in colours (anaglyph), picture and depth, a half sphere for headsets, two
+    """Side by side, one over the other, woven, in colours (anaglyph), picture and depth, a half sphere, two
     files, or (wiggle) a GIF that goes to and fro."""
     colours: Literal["red-cyan", "green-magenta", "amber-blue"] = "red-cyan"
     """Filters of the glasses, for anaglyph."""
