@@ -21,8 +21,6 @@ PAGE: Final = ROOT / "docs" / "meshes.md"
 NETWORK: Final = ("--model", "depth-anything-v2-s", "--input-size", "280")
 SHAPE: Final = ("--texture", "0", "--up", "camera")
 """No picture, and the world of the poses."""
-WHOLE: Final = ("--voxel", "0.01", "--faces", "0")
-"""Not simplified."""
 LEAST_F: Final = 0.9
 """F at 2 cm, with the sensor's depth and the given poses."""
 THREADS: Final = (1, 2)
@@ -50,6 +48,8 @@ class Clip:
     """Of the reference, metres."""
     picture: str
     """Below docs/pictures."""
+    voxel: str
+    """Of meshes of a network's depth, metres; of all others 1 cm."""
     runs: int
     """Of which the least time counts."""
     sparse: str = ""
@@ -69,6 +69,7 @@ KITCHEN: Final = Clip(
     "sensor",
     10.0,
     "meshes-kitchen.jpg",
+    "0.01",
     3,
     "sfm_colmap_bin",
 )
@@ -80,6 +81,7 @@ HOSPITAL: Final = Clip(
     "exact",
     10.0,
     "meshes-hospital.jpg",
+    "0.02",
     1,
 )
 CLIPS: Final = (KITCHEN, HOSPITAL)
@@ -170,17 +172,17 @@ wrong, even where it is right.
 * **depth**: the data set's own (*sensor*; *exact* where it was rendered); or that of Depth Anything V2 Small, 280
   pixels: a network for single pictures, whose scale and shift change from picture to picture (its file is not the
   official one: one of its 239 tensors was lost and has been estimated anew). It has its metres from the sensor's map
-  of the *first frame* alone, from its maps of *every second* or of *every frame* (which no user has: the best that a
-  line for each frame can do with this network), or from the *sparse points* of a map of structure from motion whose
-  unit the first frame's map measures.
+  of the *first frame* alone; from the *sparse points* of a map of structure from motion, whose unit the first frame's
+  map measures; or from the sensor's maps of *every frame* (which no user has: the best that a line for each frame can
+  do with this network). What is between them stands in [metres.md](metres.md).
 * **poses**: *given* by the data set; found by *recon* from pictures and that same depth; or by COLMAP within it.
   Found ones live in a world of their own: their path is turned by the mean of the turns between it and the given one,
   moved until their middles agree, and not scaled (`docs/lay_path.py`); the mesh goes with it. With given poses
   nothing is aligned at all: depth must be in metres by itself.
 * **trust**: what the run itself says of its lengths.
 
-All meshes are those of `recon mesh` with voxels of 1 cm, every triangle kept and no texture; *by default* it chooses
-the voxel and at most 150 000 triangles. From true depth they reach as far as the reference (`--max-depth`);
+All meshes are those of `recon mesh` with voxels of 1 cm (2 cm for the network in the hospital), every triangle kept
+and no texture; *by default* it chooses the voxel and keeps at most 150 000 triangles. From true depth they reach as far as the reference (`--max-depth`);
 otherwise, and by default, six times the median depth: farther out a network's depth is of no use.
 
 7-Scenes gives the poses of its depth camera, and colour is not registered to it: depth and path have been carried
@@ -273,7 +275,6 @@ class Meshes(Work):
             clip.sensor: ("--depth", self.maps(clip, 0)),
             "network, first frame": (*network, *first),
             "network, sparse points": (*network, "--sparse", model, "--scale-from", "first-frame-depth", *first),
-            "network, every second": (*network, "--metric-depth", self.maps(clip, 1)),
             "network, every frame": (*network, "--metric-depth", self.maps(clip, 0)),
         }
 
@@ -313,15 +314,10 @@ class Meshes(Work):
         options, mesh = self.anchors(clip)[depth], self.mesh(clip, depth, poses, default=default)
         mesh.parent.mkdir(exist_ok=True)
         given = (*options, "--trajectory", self.path(clip, depth, options, poses), *self.lens(clip))
-        how = (*(() if default else WHOLE), *self._range(clip, depth, default=default), *SHAPE)
+        how = (*(() if default else _whole(clip, depth)), *SHAPE)
         self.run("recon", "mesh", *self.video(clip), *given, *how, "-o", mesh, makes=mesh)
         report = json.loads(mesh.with_name(f"{mesh.name}.report.json").read_text(encoding="utf-8"))
         return self.scored(clip, f"{depth}; all by default" if default else depth, poses, mesh, report["trust"])
-
-    @staticmethod
-    def _range(clip: Clip, depth: str, *, default: bool) -> Words:
-        """True depth is fused as far as that of the reference; a network's as far as recon trusts it."""
-        return () if default or depth != clip.sensor else ("--max-depth", f"{clip.farthest:g}")
 
     def scored(self, clip: Clip, depth: str, poses: str, mesh: Path, trust: str = "") -> Row:
         """Beside the reference."""
@@ -348,15 +344,13 @@ class Meshes(Work):
 
     def rows(self, clip: Clip) -> list[Row]:
         """Every depth with every source of poses."""
-        others = (GIVEN, TRACKED, MAPPED)
         names = ("network, first frame", "network, sparse points")
         return [
             self.ours(clip, clip.sensor, GIVEN),
             self.ours(clip, clip.sensor, GIVEN, default=True),
             self.ours(clip, clip.sensor, TRACKED),
             self.ours(clip, clip.sensor, MAPPED),
-            *(self.ours(clip, depth, poses) for depth in names for poses in others),
-            self.ours(clip, "network, every second", GIVEN),
+            *(self.ours(clip, depth, poses) for depth in names for poses in (GIVEN, TRACKED, MAPPED)),
             self.ours(clip, "network, every frame", GIVEN),
         ]
 
@@ -395,6 +389,13 @@ def table(rows: Sequence[Row]) -> list[str]:
     heads = [name for name, _cell in COLUMNS]
     cells = [heads, [":--", ":--", *("--:" for _ in heads[2:])], *([cell(row) for _, cell in COLUMNS] for row in rows)]
     return [f"| {' | '.join(line)} |" for line in cells]
+
+
+def _whole(clip: Clip, depth: str) -> Words:
+    """Not simplified; true depth as far as that of the reference, a network's as far as recon trusts it."""
+    if depth == clip.sensor:
+        return ("--voxel", "0.01", "--faces", "0", "--max-depth", f"{clip.farthest:g}")
+    return ("--voxel", clip.voxel, "--faces", "0")
 
 
 Claim = tuple[str, str, bool]
