@@ -28,7 +28,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.linalg import cho_solve_banded, cholesky_banded
-from scipy.optimize import minimize
 
 from recon.errors import AlignmentError
 from recon.fitting import SIGMA_FROM_MAD, TUKEY, Line, fit_affine, fit_scale
@@ -490,6 +489,8 @@ def _inverse_blocks(diagonal: Matrices, beside: Matrices) -> tuple[Matrices, Mat
 
 def _most_likely(information: _Information, state: _State, times: Times) -> _Shares:
     """Drift and scatter under which rows and priors are most likely, given the weights."""
+    from scipy.optimize import minimize  # noqa: PLC0415 - a quarter of a second that no other command need wait for
+
     half = len(state.shares.drift)
     prior = 2 * np.log(np.repeat([_DRIFT, _SCATTER], half))
 

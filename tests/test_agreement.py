@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
-from recon.stages.agreement import LEAST_PLACES, Agreement, agreements
+from recon.stages.agreement import LEAST_PLACES, Agreement, _ranks, agreements
 from recon.stages.align import fit_shot
 from recon.types import Correspondences
 
@@ -53,6 +53,11 @@ def test_order_does_not_depend_on_scale_and_shift(scale: float, shift: float, se
     (before,), (after,) = agreements([picture], fit), agreements([changed], fit)
     assert after.order == pytest.approx(before.order)
     assert before.order == pytest.approx(spearmanr(picture.disparity, picture.inverse_depth).statistic)
+
+
+@given(st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30))
+def test_equal_values_share_the_mean_of_their_ranks(values: list[float]) -> None:
+    np.testing.assert_array_equal(_ranks(np.array(values)), rankdata(values))
 
 
 def test_near_and_far_that_swap_are_told() -> None:

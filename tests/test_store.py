@@ -95,6 +95,15 @@ def test_the_step_is_the_finest_that_16_bits_allow(values: DepthMap) -> None:
     assert codes.max() == (HIGHEST if spread else 0)
 
 
+@pytest.mark.parametrize("size", [(255, 257), (256, 256), (1, 70_000)])
+def test_every_code_is_the_same_value_in_maps_of_all_sizes(size: tuple[int, int]) -> None:
+    """Large maps are looked up in a table of all codes, small ones are computed."""
+    codes = np.resize(np.arange(UNKNOWN + 1, dtype=np.uint16), size)
+    coding = Coding(-1.7, 3.3e-5)
+    known = (coding.offset + coding.step * codes.astype(np.float64)).astype(np.float32)
+    np.testing.assert_array_equal(coding.values(codes), np.where(codes == UNKNOWN, np.float32(np.nan), known))
+
+
 def test_codes_outside_are_unknown() -> None:
     codes = Coding(1.0, 0.5).codes(np.array([[0.7, 0.8, 1.0, 1 + 0.5 * HIGHEST, 1 + 0.5 * (HIGHEST + 1)]], np.float32))
     assert codes.tolist() == [[UNKNOWN, 0, 0, HIGHEST, UNKNOWN]]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from jaxtyping import Float64, UInt16
+from jaxtyping import Float32, Float64, Integer, UInt16
 
 from recon.errors import FormatError
 from recon.types import DepthMap
@@ -64,10 +64,15 @@ class Coding:
 
     def values(self, codes: Codes) -> DepthMap:
         """The value of every code, float32."""
-        table = (self.offset + self.step * np.arange(UNKNOWN + 1)).astype(np.float32)
-        table[UNKNOWN] = np.nan
-        restored: DepthMap = table[codes]
+        if codes.size <= UNKNOWN:
+            return self._computed(codes)
+        restored: DepthMap = self._computed(np.arange(UNKNOWN + 1))[codes]  # fewer codes than pixels: looked up
         return restored
+
+    def _computed(self, codes: Integer[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+        values: Float32[np.ndarray, "..."] = (self.offset + self.step * codes).astype(np.float32)
+        values[codes == UNKNOWN] = np.nan
+        return values
 
 
 @contextmanager

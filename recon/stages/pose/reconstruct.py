@@ -24,7 +24,6 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy.stats import theilslopes
 
 from recon.bundle import Observations
 from recon.fitting import SIGMA_FROM_MAD
@@ -385,6 +384,8 @@ def unit_of(model: Model, depth: Float64[np.ndarray, " n"]) -> Unit | None:
         model: cameras and landmarks.
         depth: of the maps where the model observes something, NaN where it is unknown.
     """
+    from scipy.stats import theilslopes  # noqa: PLC0415 - half a second that only COLMAP's users need wait for
+
     seen = _depths(model)
     usable = np.isfinite(depth) & (seen > 0)
     logs = np.log(depth[usable] / seen[usable])
