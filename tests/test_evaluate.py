@@ -138,37 +138,37 @@ KILLED = """
 import sys, time
 import numpy as np, cv2
 from pathlib import Path
-from recon.models import choose
 from scenes import TrueDisparityNetwork
+from stand_in import choose
 views = []
 for file in sorted(Path(sys.argv[1], "posed", "rgb").iterdir()):
     rgb = cv2.cvtColor(cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     views.append((rgb, np.load(Path(sys.argv[1], "posed", "depth", file.stem + ".npy"))))
-class Slow(TrueDisparityNetwork):
+class Stuck(TrueDisparityNetwork):
+    decodes = 0
     def decode(self, features, size):
-        time.sleep(0.3)
+        time.sleep(300 if self.decodes else 0)  # the first window comes at once, the second never
+        self.decodes += 1
         return super().decode(features, size)
-choose.choose_network = lambda *a, **k: Slow(views)
+choose(lambda: Stuck(views))
 from recon_cli.cli import run
 sys.exit(run(["eval", "folder", sys.argv[1], "-o", sys.argv[2], "-q"]))
 """
 
 
+@pytest.mark.usefixtures("network")
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
-    def start(output: Path) -> subprocess.Popen[bytes]:
-        paths = ["tests", "samples"]
-        program = f"import sys; sys.path[:0] = {paths!r}\n{KILLED}"
-        return subprocess.Popen([sys.executable, "-c", program, str(data), str(output)], cwd=Path(__file__).parents[1])
-
-    assert start(tmp_path / "whole").wait(120) == 0
-    run_that_is_killed = start(tmp_path / "killed")
+    assert evaluate(data, tmp_path / "whole") == 0
+    program = f"import sys; sys.path[:0] = ['tests', 'samples']\n{KILLED}"
+    command = [sys.executable, "-c", program, str(data), str(tmp_path / "killed")]
+    run_that_is_killed = subprocess.Popen(command, cwd=Path(__file__).parents[1])
     depth = tmp_path / "killed" / "depth"
     while run_that_is_killed.poll() is None and not any(depth.glob("*/segment-*.json")):
         time.sleep(0.02)
     run_that_is_killed.send_signal(signal.SIGKILL)
-    run_that_is_killed.wait(10)
+    assert run_that_is_killed.wait(60) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "report.json").exists()
-    assert start(tmp_path / "killed").wait(120) == 0
+    assert evaluate(data, tmp_path / "killed") == 0
     for name in ("report.json", "frames.csv", "report.md", "clips/posed.json", "clips/still.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 

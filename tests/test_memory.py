@@ -26,7 +26,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     path = tmp_path_factory.mktemp("long") / "long.mp4"
     with av.open(path, "w") as file:
-        stream = file.add_stream("libx264", rate=30, width=640, height=360, pix_fmt="yuv420p")
+        stream = file.add_stream("libx264", rate=30, width=320, height=180, pix_fmt="yuv420p")
         packets = [packet for frame in (*pictures(), None) for packet in stream.encode(frame)]
         for start in range(0, LONG_COUNT, PERIOD):
             for packet in packets:
@@ -37,8 +37,8 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pictures() -> Iterator[av.VideoFrame]:
     """What changes from frame to frame, and a cut now and then."""
     for number in range(PERIOD):
-        picture = np.full((360, 640, 3), number % 200, np.uint8)
-        picture[number % 300 : number % 300 + 60, 100:400] = 250
+        picture = np.full((180, 320, 3), number % 200, np.uint8)
+        picture[number % 150 : number % 150 + 30, 50:200] = 250
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         frame.pts, frame.time_base = number, Fraction(1, 30)
         yield frame
@@ -57,7 +57,7 @@ def peak_memory(video: Path, count: int, output: Path) -> int:
     options = ["--end", str(count / 30), "--resolution", "network", "--format", "ffv1", "-q", "-o", str(output)]
     command = [sys.executable, str(STAND_IN), "depth", str(video), *options]
     # What is measured is what the program holds, not what glibc keeps of freed pictures for later.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "250000"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert len(DepthFolder(output, scale=1.0, quantity="disparity")) == count

@@ -211,42 +211,38 @@ KILLED = """
 import sys; sys.path[:0] = [{tests!r}, {samples!r}]
 import time
 from pathlib import Path
-import recon.models.choose as choose
 from recon.io.depth import DepthFolder
 from recon.io.video import open_source
 from recon.settings import SamplingSettings
 from recon_cli.cli import main
 from scenes import TrueDisparityNetwork
+from stand_in import choose
 
-class Slow(TrueDisparityNetwork):
+class Stuck(TrueDisparityNetwork):
     decodes = 0
 
     def decode(self, features, size):
-        time.sleep({delay} if self.decodes else 0.0)
+        time.sleep(300 if self.decodes else 0)
         self.decodes += 1
         return super().decode(features, size)
 
 room = Path({room!r})
 depth = DepthFolder(room / "depth", scale=1000.0)
 views = [(f.rgb, depth[f.index]) for f in open_source(room / "room.mp4", SamplingSettings()).frames()]
-choose.choose_network = lambda *a, **k: Slow(views)
-choose.choose_metric = lambda *a, **k: None
-sys.argv = ["recon", "pointcloud", str(room / "room.mp4"), "-o", {output!r}, "--fov", "60", "--voxel", "0.03"]
+choose(lambda: Stuck(views))
+sys.argv = ["recon", "pointcloud", str(room / "room.mp4"), "-o", {output!r}, *{options!r}]
 main()
 """
 
 
-def _started(output: Path, delay: float) -> subprocess.Popen[str]:
-    """The first window comes at once, each of the others after a while."""
+STOPPED = ("--fov", "60", "--voxel", "0.03")
+
+
+def _stuck(output: Path) -> subprocess.Popen[str]:
+    """In a process of its own; the first window comes at once, the second never: there it waits to be stopped."""
     places = {"tests": str(Path(__file__).parent), "samples": str(ROOT / "samples"), "room": str(ROOM)}
-    program = KILLED.format(**places, delay=delay, output=str(output))
+    program = KILLED.format(**places, output=str(output), options=STOPPED)
     return subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-
-
-def _finished(output: Path) -> None:
-    process = _started(output, delay=0.0)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -254,23 +250,25 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cloud of a run that nobody stopped, in a process of its own."""
+def whole(tmp_path_factory: pytest.TempPathFactory, views: list[tuple[np.ndarray, np.ndarray]]) -> Path:
+    """The cloud of a run that nobody stopped."""
     output = tmp_path_factory.mktemp("whole") / "stopped.ply"
-    _finished(output)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recon.models.choose.choose_network", lambda *_args, **_kwargs: TrueDisparityNetwork(views))
+        patch.setattr("recon.models.choose.choose_metric", lambda *_args, **_kwargs: None)
+        assert pointcloud(output, *STOPPED) == 0
     return output
 
 
+@pytest.mark.usefixtures("network")
 @pytest.mark.parametrize(("sent", "exit_code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not(
     tmp_path: Path, whole: Path, sent: signal.Signals, exit_code: int
 ) -> None:
     stopped = tmp_path / "stopped.ply"
-    process = _started(stopped, delay=5.0)
+    process = _stuck(stopped)
     store = stopped.with_name("stopped.ply.recon")
-    for _ in range(3000):
-        if list(store.glob("segment-*.json")):
-            break
+    while process.poll() is None and not list(store.glob("segment-*.json")):
         time.sleep(0.02)
     process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
@@ -278,7 +276,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not(
     assert sent == signal.SIGKILL or "the same command goes on from there" in errors
     assert not StoredDepth.read(store).complete
     assert not stopped.exists()
-    _finished(stopped)
+    assert pointcloud(stopped, *STOPPED) == 0
     assert _content(store) == _content(whole.with_name("stopped.ply.recon"))
     assert stopped.read_bytes() == whole.read_bytes()
     assert not list(tmp_path.glob("*.partial"))

@@ -390,10 +390,9 @@ def depth(video: Path, output: Path, *options: str) -> int:
 
 KILLED = """
 import os, signal, sys; sys.path.insert(0, {tests!r})
-import recon.models.choose
 from recon.stages import streaming
 from recon_cli.cli import run
-from stand_in import Brightness
+from stand_in import Brightness, choose
 
 class Killing(Brightness):
     seen = 0
@@ -404,7 +403,7 @@ class Killing(Brightness):
         return super().follow(features, memory, size)
 
 streaming.CHUNK = {chunk}
-recon.models.choose.choose_network = lambda *_args, **_kwargs: Killing()
+choose(Killing)
 run(["depth", {video!r}, "-o", {output!r}, "--mode", "streaming", "--cut-threshold", "1",
      "--resolution", "network", "--no-preview", "-q"])
 """

@@ -120,30 +120,33 @@ def result() -> TexturedMesh:
 
 
 def drawn(mesh: Mesh, values: np.ndarray, camera: Intrinsics, pose: np.ndarray) -> np.ndarray:
-    """Values of vertices (n, c) as a camera sees them: (h, w, c), NaN where there is nothing. Plain and slow."""
-    rotation, translation = pose[:3, :3], pose[:3, 3]
-    points = (mesh.vertices - translation) @ rotation
+    """Values of vertices (n, c) as a camera sees them: (h, w, c), NaN where there is nothing.
+
+    Plain: all pixels in the box around each triangle are asked whether they are in it, and how far it is there.
+    """
+    points = (mesh.vertices - pose[:3, 3]) @ pose[:3, :3]
     pixels = points[:, :2] / points[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
-    nearest = np.full((camera.height, camera.width), np.inf)
-    picture = np.full((camera.height, camera.width, values.shape[1]), np.nan)
-    for corners in mesh.triangles:
-        if points[corners, 2].min() < 0.05:
-            continue
-        (ax, ay), (bx, by), (cx, cy) = pixels[corners]
-        low = np.maximum(np.floor(pixels[corners].min(axis=0)).astype(int), 0)
-        high = np.minimum(np.ceil(pixels[corners].max(axis=0)).astype(int), [camera.width, camera.height])
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if (low >= high).any() or area == 0:
-            continue
-        x, y = np.meshgrid(np.arange(low[0], high[0]) + 0.5, np.arange(low[1], high[1]) + 0.5)
+    triangles = mesh.triangles[points[mesh.triangles, 2].min(axis=1) >= 0.05]
+    low = np.maximum(np.floor(pixels[triangles].min(axis=1)).astype(int), 0)
+    high = np.minimum(np.ceil(pixels[triangles].max(axis=1)).astype(int), [camera.width, camera.height])
+    width, height = (high - low).clip(0).T
+    owner = np.repeat(np.arange(len(triangles)), width * height)
+    number = np.arange(len(owner)) - np.repeat(np.cumsum(width * height) - width * height, width * height)
+    column, row = low[owner, 0] + number % width[owner], low[owner, 1] + number // width[owner]
+    (ax, bx, cx), (ay, by, cy) = pixels[triangles[owner]].transpose(2, 1, 0)
+    x, y, area = column + 0.5, row + 0.5, (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+    with np.errstate(divide="ignore", invalid="ignore"):  # triangles seen from the side have no area
         a = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area
         b = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area
-        shares = np.stack([a, b, 1 - a - b], axis=-1) / points[corners, 2]
-        depth = 1 / shares.sum(axis=-1)
-        window = (slice(low[1], high[1]), slice(low[0], high[0]))
-        nearer = (shares.min(axis=-1) >= -1e-9) & (depth < nearest[window])
-        nearest[window][nearer] = depth[nearer]
-        picture[window][nearer] = ((shares * depth[..., None]) @ values[corners])[nearer]
+    shares = np.stack([a, b, 1 - a - b], axis=-1) / points[triangles[owner], 2]
+    depth = 1 / shares.sum(axis=-1)
+    hits = np.flatnonzero((shares.min(axis=-1) >= -1e-9) & (area != 0))
+    hits = hits[np.lexsort([depth[hits], row[hits], column[hits]])]  # the nearest of each pixel comes first
+    pixel = column[hits] * camera.height + row[hits]
+    hits = hits[np.diff(pixel, prepend=-1) > 0]
+    picture = np.full((camera.height, camera.width, values.shape[1]), np.nan)
+    corners = values[triangles[owner[hits]]]
+    picture[row[hits], column[hits]] = np.einsum("nk,nkc->nc", shares[hits] * depth[hits, None], corners)
     return picture
 
 
