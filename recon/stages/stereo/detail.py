@@ -23,8 +23,8 @@ STEP: Final = 0.0015
 """Parallax, in parts of the width, between the sides of a silhouette; less than 3 pixels of 1920 is left smooth."""
 REACH: Final = 3
 """Pixels of the small map around a pixel in which its two sides are looked for."""
-SIDED: Final = 0.66
-"""Mean distance from the middle of near and far, in halves of their difference: 1 for a step, 0.57 for a slope."""
+SIDED: Final = 1.155
+"""Mean distance from the middle of near and far, times that of a slope: of a step it is 1.75 times that."""
 SURE: Final = 0.25
 """What is within this part of the difference of near (or far) surely is near (or far)."""
 PRIOR: Final = 10.0
@@ -37,23 +37,26 @@ TOGETHER: Final = 5
 """Pixels of the picture that choose together, along each axis."""
 
 
+SmallMap = Float32[np.ndarray, "small_h small_w"]
+
+
 class _Sides(NamedTuple):
     """For each pixel of the small map."""
 
-    near: Parallax
+    near: SmallMap
     """The least parallax around."""
-    far: Parallax
-    rough: Parallax
+    far: SmallMap
+    rough: SmallMap
     """Difference of the nearest and the farthest of its eight neighbours and itself: great in what mixes two sides."""
-    silhouette: Bool[np.ndarray, "h w"]
+    silhouette: Bool[np.ndarray, "small_h small_w"]
     """There are two sides to choose from."""
-    colours: Float32[np.ndarray, "h w 8"]
+    colours: Float32[np.ndarray, "small_h small_w 8"]
     """Mean colour of the near side, of the far one, and their variances."""
-    sure: Float32[np.ndarray, "h w 2"]
+    sure: Float32[np.ndarray, "small_h small_w 2"]
     """Parallax of the near side, and of the far one, without what mixes them."""
 
 
-def sharpened(parallax: Parallax, picture: Samples, *, threads: int = THREADS) -> Parallax:
+def sharpened(parallax: SmallMap, picture: Samples, *, threads: int = THREADS) -> Parallax:
     """The parallax at the size of the picture.
 
     It depends on this map and this picture alone: what does not change does not flicker.
@@ -82,7 +85,7 @@ def sharpened(parallax: Parallax, picture: Samples, *, threads: int = THREADS) -
     return whole
 
 
-def _sides(parallax: Parallax, picture: Samples, threads: int) -> _Sides:
+def _sides(parallax: SmallMap, picture: Samples, threads: int) -> _Sides:
     height, width = parallax.shape
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     small *= np.float32(255 / np.iinfo(picture.dtype).max)
@@ -142,12 +145,16 @@ def _sided(parallax, row, column, near, far):  # noqa: ANN001, ANN202
     """Whether the values around are those of two surfaces and not of a slope."""
     height, width = parallax.shape
     middle, half = (near + far) / 2, (far - near) / 2
-    total, count = 0.0, 0
-    for y in range(max(row - REACH, 0), min(row + REACH + 1, height)):
-        for x in range(max(column - REACH, 0), min(column + REACH + 1, width)):
+    top, left = max(row - REACH, 0), max(column - REACH, 0)
+    bottom, right = min(row + REACH + 1, height), min(column + REACH + 1, width)
+    total = 0.0
+    for y in range(top, bottom):
+        for x in range(left, right):
             total += abs(parallax[y, x] - middle)
-            count += 1
-    return total > SIDED * half * count
+    # A slope along n pixels has n values at even distances.
+    along = min(bottom - top, right - left)
+    slope = (along + 1) / (2 * along) if along % 2 else along / (2 * (along - 1))
+    return total > SIDED * slope * half * (bottom - top) * (right - left)
 
 
 @no_type_check

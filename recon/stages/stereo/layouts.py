@@ -49,7 +49,9 @@ SIZES: Final[Mapping[Layout, tuple[int, int]]] = MappingProxyType(
 
 Matrix = Float64[np.ndarray, "3 6"]
 Table = Float32[np.ndarray, " n"]
-Codes = UInt8[np.ndarray, " n"] | UInt16[np.ndarray, " n"]
+Codes = UInt8[np.ndarray, " c"] | UInt16[np.ndarray, " c"]
+Shown = UInt8[np.ndarray, "shown_h shown_w 3"] | UInt16[np.ndarray, "shown_h shown_w 3"]
+"""Samples of another size than those that came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Packing:
 # ------------------------------------------------------------------------------------------------- together and apart
 
 
-def packed(left: Samples, right: Samples, how: Packing) -> tuple[Samples, ...]:
+def packed(left: Samples, right: Samples, how: Packing) -> tuple[Shown, ...]:
     """Two eyes as they are shown: one picture, or the left and the right one ("separate", "wiggle").
 
     Raises:
@@ -102,7 +104,7 @@ def packed(left: Samples, right: Samples, how: Packing) -> tuple[Samples, ...]:
     return (_together(left, right, how.layout),)
 
 
-def unpacked(picture: Samples, layout: Layout) -> tuple[Samples, Samples]:
+def unpacked(picture: Samples, layout: Layout) -> tuple[Shown, Shown]:
     """Left and right eye of a packed picture; halves, and missing lines, are interpolated to the full size.
 
     The eyes of "vr180" come out as they lie in it: half spheres.
@@ -136,41 +138,41 @@ _SIDES: Final[Mapping[Layout, tuple[int, int, bool]]] = MappingProxyType(
 _PATTERNS: Final[frozenset[Layout]] = frozenset({"row-interlaced", "column-interlaced", "checkerboard"})
 
 
-def _together(left: Samples, right: Samples, layout: Layout) -> Samples:
+def _together(left: Samples, right: Samples, layout: Layout) -> Shown:
     if layout in _PATTERNS:
         return _interlaced(left, right, layout)
     axis, factor, left_first = _SIDES[layout]
     first, second = (_compressed(eye, axis, factor) for eye in ((left, right) if left_first else (right, left)))
-    both: Samples = np.concatenate([first, second], axis=axis)
+    both: Shown = np.concatenate([first, second], axis=axis)
     return both
 
 
-def _whole(eye: Samples, layout: Layout) -> Samples:
+def _whole(eye: Samples, layout: Layout) -> Shown:
     """The eye at the next size that the layout can hold: its border repeated."""
     height, width = eye.shape[:2]
     rows, columns = SIZES.get(layout, (2, 2))
     below, beside = -height % rows, -width % columns
     if not below and not beside:
         return eye
-    larger: Samples = cv2.copyMakeBorder(eye, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+    larger: Shown = cv2.copyMakeBorder(eye, 0, below, 0, beside, cv2.BORDER_REPLICATE)
     return larger
 
 
-def _compressed(eye: Samples, axis: int, factor: int) -> Samples:
+def _compressed(eye: Samples, axis: int, factor: int) -> Shown:
     """Pairs of pixels averaged."""
     if factor == 1:
         return eye
     height, width = (length // factor if side == axis else length for side, length in enumerate(eye.shape[:2]))
     # Exactly the mean of each pair, ten times as fast as INTER_AREA along one axis.
-    half: Samples = cv2.resize(eye, (width, height), interpolation=cv2.INTER_LINEAR)
+    half: Shown = cv2.resize(eye, (width, height), interpolation=cv2.INTER_LINEAR)
     return half
 
 
-def _stretched(eye: Samples, axis: int, factor: int) -> Samples:
+def _stretched(eye: Samples, axis: int, factor: int) -> Shown:
     if factor == 1:
         return np.ascontiguousarray(eye)
     height, width = (length * factor if side == axis else length for side, length in enumerate(eye.shape[:2]))
-    full: Samples = cv2.resize(eye, (width, height), interpolation=cv2.INTER_CUBIC)
+    full: Shown = cv2.resize(eye, (width, height), interpolation=cv2.INTER_CUBIC)
     return full
 
 
@@ -354,7 +356,7 @@ def _mix(left, right, matrix, values, codes, mixed):  # noqa: ANN001, ANN202 - c
 # ---------------------------------------------------------------------------------------------------- depth, spheres
 
 
-def rgbd(picture: Samples, parallax: Parallax, near: float, far: float) -> Samples:
+def rgbd(picture: Samples, parallax: Parallax, near: float, far: float) -> Shown:
     """The picture, and beside it its depth as grey: white at the parallax ``near`` (the smaller one), black at ``far``.
 
     Raises:
@@ -364,7 +366,7 @@ def rgbd(picture: Samples, parallax: Parallax, near: float, far: float) -> Sampl
         raise ValueError(f"a map of the size {picture.shape[:2]} from near < far, got {parallax.shape}, {near}, {far}")
     depth = ((far - parallax) / (far - near)).clip(0, 1) * np.iinfo(picture.dtype).max
     grey = np.rint(depth).astype(picture.dtype)[..., None].repeat(3, axis=2)
-    both: Samples = np.concatenate([_whole(picture, "rgbd"), _whole(grey, "rgbd")], axis=1)
+    both: Shown = np.concatenate([_whole(picture, "rgbd"), _whole(grey, "rgbd")], axis=1)
     return both
 
 
@@ -389,7 +391,7 @@ class Dome:
     def _focal(self) -> float:
         return self.width / 2 / math.tan(math.radians(self.fov_x) / 2)
 
-    def seen(self, eye: Samples) -> Samples:
+    def seen(self, eye: Samples) -> Shown:
         """The picture on the half sphere; black around it.
 
         Raises:
@@ -398,7 +400,7 @@ class Dome:
         if eye.shape[:2] != (self.height, self.width):
             raise ValueError(f"a picture of {self.width} x {self.height} is wanted, got {eye.shape}")
         maps = _dome_maps(self._focal, self.height, self.width, self.side)
-        sphere: Samples = cv2.remap(eye, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+        sphere: Shown = cv2.remap(eye, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
         return sphere
 
 

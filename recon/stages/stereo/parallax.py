@@ -61,6 +61,7 @@ _TINY = 1e-6
 DisplayName = Literal["vr", "tv", "cinema", "phone"]
 Fact = float | str | bool
 Vector = Float64[np.ndarray, " n"]
+Knots = Float64[np.ndarray, " k"]
 Values = Float64[np.ndarray, "h w"]
 
 
@@ -386,7 +387,7 @@ def _wanted_screen(looks: Sequence[_Look], gain: float, quantity: Quantity, wish
     return _ramped(np.array([look.time for look in looks]), subject, wish.speed / gain)
 
 
-def _ramped(times: Vector, values: Vector, speed: float) -> tuple[Vector, Vector]:
+def _ramped(times: Vector, values: Vector, speed: float) -> tuple[Knots, Knots]:
     """A smooth curve near the values that changes no faster than this in a second.
 
     The middle between the greatest such curve below the values and the least one above; it begins to move before they

@@ -24,7 +24,9 @@ BANDS: Final = 36
 """Pieces of a border, from top to bottom, that are looked at on their own."""
 RAMP: Final = 0.06
 """Part of the width over which things are laid back."""
-RISE, FALL = 0.1, 0.03
+FULL: Final = 0.003
+"""What stands out by so much is laid back in full, what does by less in part, so that nothing jumps."""
+RISE, FALL = 0.1, 0.01
 """Parts of the width by which a cut may grow and shrink within a second."""
 
 Bands = Float64[np.ndarray, " bands"]
@@ -103,8 +105,8 @@ def ramped(parallax: Parallax, cut: Cut) -> Parallax:
 
 
 def _by_rows(bands: Bands, height: int) -> Float32[np.ndarray, " h"]:
-    """From 0 (nothing is cut near this row) to 1, evenly: something that stands out by twice the least is all cut."""
-    share = np.clip(bands / (2 * LEAST), 0, 1)
+    """From 0 (nothing is cut near this row) to 1, evenly."""
+    share = np.clip(bands / FULL, 0, 1)
     wide = np.maximum(share, np.maximum(np.append(share[1:], 0), np.insert(share[:-1], 0, 0)))
     column = cv2.resize(wide.astype(np.float32)[:, None], (1, height), interpolation=cv2.INTER_LINEAR)
     rows: Float32[np.ndarray, " h"] = column[:, 0]
@@ -123,7 +125,7 @@ def floating(left: Samples, right: Samples, widths: tuple[float, float]) -> tupl
         right: the right eye.
         widths: of the bars at the left and right border, in parts of the width (see ``Cut.widths``).
     """
-    return _barred(left, widths[0]), _barred(right[:, ::-1], widths[1])[:, ::-1]
+    return _barred(left, widths[0]), np.ascontiguousarray(_barred(right[:, ::-1], widths[1])[:, ::-1])
 
 
 def _barred(eye: Samples, share: float) -> Samples:
