@@ -113,13 +113,20 @@ class VideoSource:
         Raises:
             VideoError: nothing can be decoded, or nothing lies between ``start`` and ``end``.
         """
-        clip, sampling, index = self._clip, self._sampling, 0
-        with closing(self._timed()) as timed:
-            for time, decoded in sampled(timed, sampling):
+        clip = self._clip
+        with closing(self.decoded()) as frames:
+            for index, (time, decoded) in enumerate(frames):
                 picture = clip.turn(picture_from_frame(decoded, clip.width, clip.height))
                 yield Frame(index, time, picture)
-                index += 1
-        if index == 0:
+
+    def decoded(self) -> Generator[tuple[float, av.VideoFrame]]:
+        """What ``frames`` are made of: the time of each and the frame as the video codes it."""
+        clip, sampling, count = self._clip, self._sampling, 0
+        with closing(self._timed()) as timed:
+            for item in sampled(timed, sampling):
+                yield item
+                count += 1
+        if count == 0:
             lasts = "" if clip.duration is None else f" (it lasts {clip.duration:.2f} s)"
             raise VideoError(f"{clip.path}: no frame from {sampling.start:g} s on{lasts}: choose an earlier --start")
 

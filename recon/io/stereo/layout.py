@@ -1,0 +1,126 @@
+"""How the two eyes lie in one picture, and which words the containers have for it."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from recon.errors import OptionError
+
+Layout = Literal[
+    "full-sbs",
+    "half-sbs",
+    "full-tb",
+    "half-tb",
+    "row-interlaced",
+    "column-interlaced",
+    "checkerboard",
+    "anaglyph",
+    "left",
+    "right",
+    "rgbd",
+    "vr180-sbs",
+    "cross-eyed",
+]
+Packing = Literal["side", "over", "rows", "columns", "checker"]
+"""Both eyes in one picture: side by side, one over the other, or woven."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """What a signal can say of a picture with two eyes."""
+
+    packing: Packing
+    right_first: bool = False
+    """The right eye is at the left, on top, or in the first row, column or square."""
+    half_sphere: bool = False
+    """Each eye is half of an equirectangular picture: VR180."""
+
+
+_PACKINGS: dict[str, Packing] = {
+    "full-sbs": "side",
+    "half-sbs": "side",
+    "vr180-sbs": "side",
+    "cross-eyed": "side",
+    "full-tb": "over",
+    "half-tb": "over",
+    "row-interlaced": "rows",
+    "column-interlaced": "columns",
+    "checkerboard": "checker",
+}
+_STEREO_MODES = {
+    "side": ("left_right", "right_left"),
+    "over": ("top_bottom", "bottom_top"),
+    "rows": ("row_interleaved_lr", "row_interleaved_rl"),
+    "columns": ("col_interleaved_lr", "col_interleaved_rl"),
+    "checker": ("checkerboard_lr", "checkerboard_rl"),
+}
+
+
+def arrangement_of(layout: Layout) -> Arrangement | None:
+    """None where the picture is one picture: anaglyph, a single eye, picture and depth."""
+    packing = _PACKINGS.get(layout)
+    return Arrangement(packing, layout == "cross-eyed", layout == "vr180-sbs") if packing else None
+
+
+def stereo_mode_of(layout: Layout) -> str | None:
+    """FFmpeg's name of Matroska's StereoMode (RFC 9559 section 5.1.4.1.28.3); None where there is none for it.
+
+    An anaglyph is taken for one of red and cyan: Matroska knows only that one, and green with magenta.
+    """
+    if layout == "anaglyph":
+        return "anaglyph_cyan_red"
+    arrangement = arrangement_of(layout)
+    return _STEREO_MODES[arrangement.packing][arrangement.right_first] if arrangement else None
+
+
+def arrangement_of_mode(name: str) -> Arrangement | None:
+    """What FFmpeg's name of a StereoMode says; None for a single picture, anaglyphs and eyes in turn."""
+    for packing, names in _STEREO_MODES.items():
+        if name in names:
+            return Arrangement(packing, name == names[1])  # type: ignore[arg-type]  # the keys are packings
+    return None
+
+
+def layout_from(arrangement: Arrangement, aspect: float) -> Layout:
+    """The layout of an arrangement in a picture whose width is ``aspect`` times its height, as shown.
+
+    Whether an eye is squeezed is written nowhere but in names; it follows from the shape. An eye that would be narrower
+    than 1.1 : 1 side by side was squeezed; one wider than 2.8 : 1 on top of the other, too.
+    """
+    if arrangement.packing == "side":
+        if arrangement.half_sphere:
+            return "vr180-sbs"
+        if arrangement.right_first:
+            return "cross-eyed"
+        return "half-sbs" if aspect / 2 < 1.1 else "full-sbs"
+    if arrangement.packing == "over":
+        return "half-tb" if aspect * 2 > 2.8 else "full-tb"
+    woven: dict[Packing, Layout] = {
+        "rows": "row-interlaced",
+        "columns": "column-interlaced",
+        "checker": "checkerboard",
+    }
+    return woven[arrangement.packing]
+
+
+def layout_named(name: str) -> Layout:
+    """A layout by its name.
+
+    Raises:
+        OptionError: there is none of that name.
+    """
+    for layout in get_args(Layout):
+        if layout == name:
+            return layout  # type: ignore[no-any-return]  # get_args forgets what it lists
+    raise OptionError(f"there is no layout {name!r}: choose one of {', '.join(get_args(Layout))}")
+
+
+__all__ = [
+    "Arrangement",
+    "Layout",
+    "Packing",
+    "arrangement_of",
+    "arrangement_of_mode",
+    "layout_from",
+    "layout_named",
+    "stereo_mode_of",
+]
