@@ -337,6 +337,20 @@ class LayoutSettings(Section):
     """Filters of the glasses, for anaglyph."""
     method: Literal["dubois", "color", "gray", "half-color", "optimized"] = "dubois"
     """How colours become those of an anaglyph."""
+    from_layout: Literal[
+        "auto",
+        "2d",
+        "full-sbs",
+        "half-sbs",
+        "full-tb",
+        "half-tb",
+        "row-interlaced",
+        "column-interlaced",
+        "checkerboard",
+        "cross-eyed",
+    ] = "auto"
+    """How the eyes lie in a film that is 3D already: it is put together anew, without depth. Films that say or look so
+    are refused (auto) until this is told; 2d takes them as they are."""
     name_style: Literal["auto", "iw3", "kodi", "deovr", "plain"] = "auto"
     """What a file is called where --output is not given, so that players know its layout."""
     per_eye_max: int | None = Field(default=None, ge=64)

@@ -17,6 +17,7 @@ from recon_cli.models import models
 from recon_cli.options import explain
 from recon_cli.pointcloud import pointcloud
 from recon_cli.poses import poses
+from recon_cli.stereo3d import stereo3d
 from recon_cli.view import view
 
 BAD_OPTIONS, INTERRUPTED = 2, 130
@@ -30,6 +31,7 @@ app = App(
 )
 app.command(pointcloud)
 app.command(mesh)
+app.command(stereo3d)
 app.command(depth)
 app.command(poses)
 app.command(convert)

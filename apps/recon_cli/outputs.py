@@ -23,6 +23,8 @@ _OUR_PICTURE = re.compile(r"frame_\d{6,}\.jpg")
 _OUR_MODEL = re.compile(r"images/frame_\d{6,}\.jpg|sparse/\d+/(cameras|images|points3D)\.(bin|txt)")
 _MODEL_FILES = {f"{name}{suffix}" for name in ("cameras", "images", "points3D") for suffix in (".bin", ".txt")}
 _REPORT_BEGINS = re.compile(rb'^\s*\{\s*"format": "recon report"|<meta name="generator" content="recon">')
+_FOR_ONE_RUN = {"store": {"fresh"}}
+"""Settings that say nothing of a result."""
 _HEADER = 1000
 """Bytes within which a file says that recon wrote it."""
 
@@ -284,11 +286,20 @@ def _holds_pictures_alone(folder: Path) -> bool:
     return folder.is_dir() and all(_OUR_PICTURE.fullmatch(path.name) for path in folder.iterdir())
 
 
+def is_done(output: Path, settings: Section) -> bool:
+    """Whether a result is there that recon made with these settings."""
+    path = record_of(output)
+    if not (output.exists() and _is_record(path)):
+        return False
+    made = {name: value for name, value in read_yaml(path).items() if name != PROVENANCE}
+    return made == settings.model_dump(mode="json", exclude=_FOR_ONE_RUN)
+
+
 def record(output: Path, settings: Section, provenance: Mapping[str, object]) -> Path:
     """Write ``<output>.yaml``: all settings (repeat with --config) and what was found out on the way."""
     path = record_of(output)
-    for_one_run = {"store": {"fresh"}}
-    content = settings.model_dump(mode="json", exclude=for_one_run) | {PROVENANCE: {"recon": __version__, **provenance}}
+    told = {PROVENANCE: {"recon": __version__, **provenance}}
+    content = settings.model_dump(mode="json", exclude=_FOR_ONE_RUN) | told
     with whole_file(path) as partial:
         partial.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path

@@ -136,7 +136,7 @@ def open_pictures(path: Path, sampling: SamplingSettings) -> PictureSource:
     Raises:
         VideoError: there is no picture, the first cannot be read, or none lies in the part that was asked for.
     """
-    found = sorted(_found(path), key=_natural)
+    found = sorted(_found(path), key=natural_order)
     if not found:
         raise VideoError(
             f"{path}: no pictures here (looked for {' '.join(SUFFIXES)}): give a video or a folder of them"
@@ -189,7 +189,7 @@ def _without_depth(files: Sequence[Path]) -> tuple[Path, ...]:
     return colors or tuple(files)
 
 
-def _natural(file: Path) -> tuple[list[tuple[int, str]], str]:
+def natural_order(file: Path) -> tuple[list[tuple[int, str]], str]:
     """Sort key under which picture 2 comes before picture 10."""
     pieces = re.findall(r"\d+|\D+", str(file).lower())
     return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces], str(file)

@@ -264,9 +264,9 @@ class _View:
 
 
 def _view(source: Source, maps: DepthMaps, known: Given, settings: SettingsOfLengths, observer: Observer) -> _View:
-    content = find_content(_spread_pictures(source, maps, LOOKS))
+    content = find_content(spread_pictures(source, maps, LOOKS))
     network = cache(partial(_metric_network, settings, observer))
-    pictures = partial(_spread_pictures, source, maps, settings.anchor.fov_frames)
+    pictures = partial(spread_pictures, source, maps, settings.anchor.fov_frames)
     measure = partial(_measured, source, network, content, pictures, observer)
     camera = cache(partial(find_camera, source, known.camera, measure))
     return _View(content, camera, partial(_eye, source, network, content))
@@ -456,7 +456,7 @@ def _measured(
     return measured_camera(content.whole_camera(inner, height, width), origin, view.spread)
 
 
-def _spread_pictures(source: Source, maps: DepthMaps, count: int) -> Iterator[Picture]:
+def spread_pictures(source: Source, maps: DepthMaps, count: int) -> Iterator[Picture]:
     """At most ``count`` pictures, evenly spread over the frames that have depth."""
     whole = ShotSpan(0, 0, maps.frame_count)
     return (source.picture(probe.time) for probe in probes(maps, whole, count))

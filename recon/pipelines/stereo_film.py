@@ -1,0 +1,254 @@
+"""Two eyes to a film: segments that survive a kill, then one file with everything of the source."""
+
+import json
+import logging
+import math
+import shutil
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from recon import __version__
+from recon.errors import OptionError
+from recon.files import whole_file
+from recon.io.clip import Clip, look_at
+from recon.io.pictures import SUFFIXES as PICTURES
+from recon.io.pictures import is_pictures, natural_order
+from recon.io.stereo.boxes import View
+from recon.io.stereo.encode import Coder, Encoding, SegmentWriter, coder_for
+from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look
+from recon.io.stereo.join import Film, join
+from recon.io.stereo.layout import Layout
+from recon.io.stereo.names import named
+from recon.io.store import ShotSpan
+from recon.pipelines.depth import Observer
+from recon.pipelines.stereo import ROUNDING, Stereo, StereoRun, by_shot
+from recon.settings import LayoutSettings, StereoRunSettings
+
+logger = logging.getLogger(__name__)
+
+SEGMENT: Final = 240
+"""Frames of a segment, at most: what a kill may cost."""
+SUFFIXES: Final = (".mp4", ".mov", ".mkv")
+"""Of films that are written."""
+FILMS: Final = (*SUFFIXES, ".m4v", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv")
+"""Of films that are looked for in folders."""
+PARTS: Final = ".parts"
+"""What the folder of segments is called, behind the name of the result."""
+_KEY: Final = "parts.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FilmSummary:
+    """What was written."""
+
+    files: tuple[Path, ...]
+    width: int
+    height: int
+    frames: int
+    coder: Coder
+    notes: tuple[str, ...]
+    """What of the source found no place, and what players may stumble over."""
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """For a person."""
+        names = ", ".join(file.name for file in self.files)
+        film = f"{names}: {self.width} x {self.height}, {self.frames} frames, {self.coder.name}"
+        return [("film", film), *(("note", note) for note in self.notes)]
+
+
+def write_film(run: StereoRun, output: Path, settings: StereoRunSettings, observer: Observer) -> FilmSummary:
+    """Write the film, or the two of separate eyes; a run that was stopped goes on at the first segment that is missing.
+
+    Raises:
+        ReconError: the encoder is missing, the film is too large for it, or it cannot be written.
+    """
+    clip = look_at(run.source.info.path)
+    segments = _Segments(run, clip, _parts(output, run, settings), settings)
+    segments.write(observer)
+    names = output_names(output, run)
+    first = segments.first
+    films = _film(run, clip, first.look, settings)
+    notes = [note for number, name in enumerate(names) for note in join(segments.files(number), films[number], name)]
+    shutil.rmtree(segments.folder)
+    notes = [*first.coder.notes, *dict.fromkeys(notes)]
+    return FilmSummary(names, *first.size, run.maps.frame_count, first.coder, tuple(notes))
+
+
+def output_of(video: Path, layout: LayoutSettings) -> Path:
+    """What a result is called in the current folder, where nobody names it."""
+    if layout.layout == "wiggle":
+        return Path(f"{video.stem}.gif")
+    suffix = ".png" if is_pictures(video) else video.suffix.lower() if video.suffix.lower() in SUFFIXES else ".mkv"
+    known = io_layout(layout.layout)
+    return Path(f"{video.stem}{suffix}") if known is None else Path(named(video, known, layout.name_style, suffix).name)
+
+
+def films_of(folder: Path, *, recursive: bool) -> list[Path]:
+    """Films and pictures in a folder, in natural order; none that recon made of another.
+
+    Raises:
+        OptionError: there are none.
+    """
+    found = folder.rglob("*") if recursive else folder.glob("*")
+    known = (*FILMS, *PICTURES)
+    films = [file for file in found if file.is_file() and file.suffix.lower() in known and not _is_made(file)]
+    if not films:
+        raise OptionError(f"{folder}: holds no film and no picture{'' if recursive else ' (--recursive looks deeper)'}")
+    return sorted(films, key=natural_order)
+
+
+def _is_made(file: Path) -> bool:
+    return PARTS in file.parent.suffixes or file.with_name(f"{file.name}.yaml").is_file()
+
+
+def output_names(output: Path, run: StereoRun) -> tuple[Path, ...]:
+    """The file, or those of the left and the right eye."""
+    return eye_names(output) if run.layout.layout == "separate" else (output,)
+
+
+def eye_names(output: Path) -> tuple[Path, Path]:
+    """Files of two separate eyes."""
+    left, right = (output.with_name(f"{output.stem}.{eye}{output.suffix}") for eye in ("left", "right"))
+    return left, right
+
+
+def parts_of(output: Path) -> Path:
+    """The folder of the segments of a film."""
+    return output.with_name(output.name + PARTS)
+
+
+def _parts(output: Path, run: StereoRun, settings: StereoRunSettings) -> Path:
+    """The folder of segments, emptied if they are of another run."""
+    sections = (settings.stereo, settings.layout, settings.encoding)
+    made = [section.model_dump(mode="json") for section in sections]
+    key = json.dumps([__version__, dict(run.source.identity), dict(run.origin), *made], sort_keys=True)
+    folder = parts_of(output)
+    known = folder / _KEY
+    if folder.exists() and not (known.is_file() and known.read_text(encoding="utf-8") == key):
+        if any(file.name != _KEY and file.suffix != ".mp4" for file in folder.iterdir()):
+            raise OptionError(f"{folder}: holds something else than segments of recon; name another output")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(known) as partial:
+        partial.write_text(key, encoding="utf-8")
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """What the first frame says of all."""
+
+    look: Look
+    size: tuple[int, int]
+    coder: Coder
+
+
+class _Segments:
+    """The segments of a film, each in as many files as there are pictures for each frame."""
+
+    def __init__(self, run: StereoRun, clip: Clip, folder: Path, settings: StereoRunSettings) -> None:
+        self.folder = folder
+        self._run, self._clip, self._sampling = run, clip, settings.sampling
+        asked = settings.encoding
+        self._encoding = Encoding(asked.encoder, asked.quality, asked.preset)
+        self._spans = list(_divided(run.maps.shots))
+        self._first: _First | None = None
+
+    @property
+    def first(self) -> _First:
+        """Size and encoder, as the first frame has them."""
+        if self._first is None:
+            _span, frames = next(by_shot(self._run, self._frames))
+            self._first = self._known(next(frames))
+        return self._first
+
+    def files(self, picture: int) -> list[Path]:
+        """Of the film of one picture of each frame, in the order of time."""
+        return [self._file(number, picture) for number in range(len(self._spans))]
+
+    def write(self, observer: Observer) -> None:
+        """Write those that are not there."""
+        missing = [number for number in range(len(self._spans)) if not self._is_there(number)]
+        if not missing:
+            return
+        first_shot = self._spans[missing[0]].shot
+        if missing[0]:
+            logger.info("%d of %d segments are there already: going on after them", missing[0], len(self._spans))
+        total = sum(span.count for span in self._run.maps.shots if span.shot >= first_shot)
+        shots = by_shot(self._run, self._frames, first_shot)
+        frames = (made for _span, members in shots for made in members)
+        watched = observer.watch(frames, "eyes", total)
+        for number, span in enumerate(self._spans):
+            if span.shot >= first_shot:
+                self._write(number, span.count, watched)
+
+    def _write(self, number: int, count: int, frames: Iterator[Stereo[FilmFrame]]) -> None:
+        if self._is_there(number):
+            for _ in range(count):
+                next(frames)
+            return
+        with ExitStack() as stack:
+            writers: list[SegmentWriter] = []
+            for place in range(count):
+                made = next(frames)
+                if place == 0:
+                    numbers = range(len(made.pictures))
+                    writers = [stack.enter_context(self._writer(number, each, made)) for each in numbers]
+                for writer, picture in zip(writers, made.pictures, strict=True):
+                    writer.write(picture, made.frame.pts, made.frame.duration)
+
+    def _writer(self, number: int, picture: int, made: Stereo[FilmFrame]) -> SegmentWriter:
+        first = self._first or self._known(made)
+        self._first = first
+        layout = io_layout(self._run.layout.layout)
+        return SegmentWriter(self._file(number, picture), first.look, first.size, first.coder, self._encoding, layout)
+
+    def _known(self, made: Stereo[FilmFrame]) -> _First:
+        look = FaithfulFrames(self._clip).look
+        if self._run.layout.layout == "vr180":
+            look = replace(look, pixel_aspect=Fraction(1))
+        height, width = made.pictures[0].shape[:2]
+        return _First(look, (width, height), coder_for(self._encoding, look, width, height))
+
+    def _frames(self, start: float) -> Generator[FilmFrame]:
+        return iter(FaithfulFrames(self._clip, max(0.0, start - ROUNDING), self._sampling.end))
+
+    def _file(self, number: int, picture: int) -> Path:
+        return self.folder / f"{number:06d}{('', 'r')[picture]}.mp4"
+
+    def _is_there(self, number: int) -> bool:
+        pictures = range(self._run.packing().pictures)
+        return all(self._file(number, picture).is_file() for picture in pictures)
+
+
+def _divided(shots: Sequence[ShotSpan]) -> Iterator[ShotSpan]:
+    """Spans of nearly equal length that no cut goes through."""
+    for shot in shots:
+        count = math.ceil(shot.count / SEGMENT)
+        ends = [shot.start + shot.count * number // count for number in range(count + 1)]
+        yield from (ShotSpan(shot.shot, begin, end - begin) for begin, end in pairwise(ends))
+
+
+def io_layout(layout: str) -> Layout | None:
+    """What containers call a layout; None where they have no word for it."""
+    known: Mapping[str, Layout] = {"vr180": "vr180-sbs"}
+    if layout in {"separate", "wiggle"}:
+        return None
+    return known.get(layout, layout)  # type: ignore[arg-type]  # the others have the same names
+
+
+def _film(run: StereoRun, clip: Clip, look: Look, settings: StereoRunSettings) -> list[Film]:
+    baseline = None if settings.stereo.ipd is None else settings.stereo.ipd / 1000
+    view = View(run.fov_x, baseline)
+    range_ = settings.sampling.start, settings.sampling.end
+    film = Film(clip, io_layout(run.layout.layout), look.hdr, view, *range_)
+    return [film] * run.packing().pictures
+
+
+__all__ = ["FilmSummary", "eye_names", "io_layout", "output_names", "parts_of", "write_film"]

@@ -1,0 +1,136 @@
+"""Whether a file is the 3D that it says: what its signals claim, and what its pictures show."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from recon.errors import VideoError
+from recon.evaluation.stereo import eye_order, matched
+from recon.io.stereo.layout import Layout as FileLayout
+from recon.io.stereo.signals import Signal, Signals, as_ffmpeg_reads, looks_packed, signals_of
+from recon.io.video import open_source
+from recon.settings import SamplingSettings
+from recon.stages.stereo import Layout, unpacked
+from recon.types import Picture
+
+LOOKS: Final = 6
+"""Pictures that are looked at."""
+WIDTH: Final = 720
+"""Pixels of an eye in which its depth is looked for."""
+REACH: Final = 0.03
+"""Parallax that is looked for at least, in widths; the matcher looks twice as far."""
+CLEAR: Final = 0.02
+"""Mean of ``eye_order`` from which on the order of the eyes is certain."""
+_PACKINGS: Final[Mapping[str, str]] = {
+    "side": "side by side",
+    "over": "one over the other",
+    "rows": "row by row",
+    "columns": "column by column",
+    "checker": "checkerboard",
+}
+_WOVEN: Final = ("full-sbs", "half-sbs", "full-tb", "half-tb", "row-interlaced", "column-interlaced", "checkerboard")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a file says, and what it shows."""
+
+    signals: Signals
+    seen: Layout | None
+    """What its pictures look like by themselves; None: like one picture."""
+    ffmpeg: str
+    """What players that build on FFmpeg make of it."""
+    order: float | None
+    """``eye_order``, the mean; None where it cannot be taken apart."""
+    parallax: tuple[float, float] | None
+    """1st and 99th percentile, in parts of the width of an eye: most in front, most behind."""
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """For a person."""
+        signals = [(f"says ({signal.source})", _words(signal)) for signal in self.signals.found]
+        layout = self.signals.layout or "nothing says that it is 3D"
+        rows = [*signals, ("layout", str(layout)), ("FFmpeg reads", self.ffmpeg)]
+        rows += [("looks like", self.seen or "one picture")]
+        if self.order is None or self.parallax is None:
+            return rows
+        front, behind = (100 * value for value in self.parallax)
+        return [*rows, ("eyes", self._told_order), ("parallax", f"{front:+.2f} % to {behind:+.2f} % of the width")]
+
+    @property
+    def _told_order(self) -> str:
+        measured = f"measured: {self.order:+.3f}"
+        if self.order is None or abs(self.order) < CLEAR:
+            return f"not certain which is which ({measured})"
+        return f"the right way round ({measured})" if self.order > 0 else f"SWAPPED ({measured})"
+
+
+def _words(signal: Signal) -> str:
+    held = signal.arrangement
+    if held is None:
+        return signal.text
+    order = "right eye first" if held.right_first else "left eye first"
+    return f"{_PACKINGS[held.packing]}, {order}{', half a sphere' if held.half_sphere else ''}"
+
+
+def verified(path: Path) -> Verdict:
+    """Look at a film in 3D, whoever made it.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    signals = signals_of(path)
+    pictures = list(_pictures(path))
+    seen = looks_packed(pictures)
+    read = as_ffmpeg_reads(path)
+    looked = None if seen is None else _stage_layout(seen)
+    claimed = None if signals.layout is None else _stage_layout(signals.layout)
+    layout = claimed or looked
+    taken = [_eyes(picture, layout) for picture in pictures] if layout in (*_WOVEN, "cross-eyed", "vr180") else []
+    orders, ranges = zip(*(_measured(*eyes) for eyes in taken), strict=True) if taken else ((), ())
+    return Verdict(
+        signals,
+        looked,
+        "2D" if read is None else _words(read),
+        float(np.mean(orders)) if orders else None,
+        (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None,
+    )
+
+
+def _stage_layout(layout: FileLayout) -> Layout:
+    return "vr180" if layout == "vr180-sbs" else layout  # type: ignore[return-value]  # the same names
+
+
+def _pictures(path: Path) -> Iterator[Picture]:
+    source = open_source(path, SamplingSettings())
+    duration = source.info.duration or 0.0
+    for share in (np.arange(LOOKS) + 0.5) / LOOKS:
+        try:
+            yield source.picture(float(share * duration))
+        except VideoError:
+            return
+
+
+def _eyes(picture: Picture, layout: Layout | None) -> tuple[Picture, Picture]:
+    """At one width, whatever that of the film: what is compared are patches of so many pixels."""
+    left, right = unpacked(picture, layout or "full-sbs")
+    size = WIDTH, max(1, round(left.shape[0] * WIDTH / left.shape[1]))
+    way = cv2.INTER_AREA if left.shape[1] > WIDTH else cv2.INTER_CUBIC
+    left, right = (cv2.resize(eye, size, interpolation=way) for eye in (left, right))
+    return np.asarray(left), np.asarray(right)
+
+
+def _measured(left: Picture, right: Picture) -> tuple[float, tuple[float, float]]:
+    width = left.shape[1]
+    eyes = [cv2.GaussianBlur(eye, (0, 0), 0.5) for eye in (left, right)]
+    disparity = matched(eyes[0], eyes[1], REACH * width), matched(eyes[1], eyes[0], REACH * width)
+    known = -disparity[0][np.isfinite(disparity[0])] / width
+    low, high = np.percentile(known, [1, 99]).tolist() if known.size else (0.0, 0.0)
+    return eye_order(left, right, disparity), (low, high)
+
+
+__all__ = ["Verdict", "verified"]
