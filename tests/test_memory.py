@@ -22,7 +22,7 @@ ALLOWED_GROWTH = 1.02
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 frames for each second. Twenty seconds are encoded, and their packets follow each other again and again.
 
-    Small pictures: the less a run takes at all, the less may be left of each frame (here about 900 bytes).
+    Small pictures: the less a run takes at all, the less may be left of each frame (here about 350 bytes).
     """
     path = tmp_path_factory.mktemp("long") / "long.mp4"
     with av.open(path, "w") as file:
