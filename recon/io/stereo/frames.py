@@ -22,7 +22,7 @@ from jaxtyping import UInt8, UInt16
 
 from recon.errors import VideoError
 from recon.io.clip import Clip, Turn, opened
-from recon.io.color import ACCURATE, coding_of
+from recon.io.color import ACCURATE, Coding, coding_of
 from recon.io.stereo.hdr import Hdr10, light_from_ffmpeg, mastering_from_ffmpeg
 from recon.io.video import VideoSource
 from recon.settings import SamplingSettings
@@ -33,6 +33,9 @@ Samples = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
 """R'G'B' as a video codes it: full range of 8 bits, or of 16."""
 
 _Shown = UInt8[np.ndarray, "shown_h shown_w 3"] | UInt16[np.ndarray, "shown_h shown_w 3"]
+_DEEP_WHITE = 65535
+_WHITE_WRITTEN = 65280
+"""What libswscale takes for white in 16 bits."""
 _CODES = {
     Colorspace.ITU709: 1,
     Colorspace.FCC: 4,
@@ -201,8 +204,18 @@ def samples_from_frame(frame: av.VideoFrame, look: Look, turn: Turn) -> Samples:
         dst_color_range=ColorRange.JPEG,
         interpolation=ACCURATE,
     )
-    samples: Samples = _turned(converted.to_ndarray(), turn)
-    return samples
+    samples: Samples = converted.to_ndarray()
+    if look.deep:
+        samples = cv2.multiply(samples, np.ones(4), scale=_DEEP_WHITE / _white_read(frame, coding))
+    return _turned(samples, turn)
+
+
+def _white_read(frame: av.VideoFrame, coding: Coding) -> int:
+    """What libswscale makes of white in 16 bits: not quite the highest number (as measured; tests pin it)."""
+    if coding.matrix is not None and not coding.full_range:
+        return 65283
+    bits = frame.format.components[0].bits
+    return ((1 << bits) - 1) << (16 - bits) if not frame.format.is_rgb else _DEEP_WHITE
 
 
 def _turned(samples: Samples, turn: Turn) -> _Shown:
@@ -222,8 +235,21 @@ def frame_from_samples(samples: Samples, look: Look, pixel_format: str) -> av.Vi
     if height % 2 or width % 2:
         samples = cv2.copyMakeBorder(samples, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     source = "rgb48le" if samples.dtype == np.uint16 else "rgb24"
+    if samples.dtype == np.uint16:
+        samples = cv2.multiply(samples, np.ones(4), scale=_WHITE_WRITTEN / _DEEP_WHITE)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(samples), source)
+    if look.full_range and not look.deep:
+        # libswscale rounds chroma of full range down: half a level too low; by way of 12 bits it does not.
+        frame = _coded(frame, look, "yuv420p12le")
+    frame = _coded(frame, look, pixel_format)
+    frame.colorspace, frame.color_range = look.matrix, ColorRange.JPEG if look.full_range else ColorRange.MPEG
+    frame.color_primaries, frame.color_trc = look.primaries, look.transfer
+    return frame
+
+
+def _coded(frame: av.VideoFrame, look: Look, pixel_format: str) -> av.VideoFrame:
     matrix = _NAMES[look.matrix]
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(samples), source).reformat(
+    return frame.reformat(
         format=pixel_format,
         src_colorspace=matrix,
         dst_colorspace=matrix,
@@ -231,9 +257,6 @@ def frame_from_samples(samples: Samples, look: Look, pixel_format: str) -> av.Vi
         dst_color_range=ColorRange.JPEG if look.full_range else ColorRange.MPEG,
         interpolation=ACCURATE,
     )
-    frame.colorspace, frame.color_range = look.matrix, ColorRange.JPEG if look.full_range else ColorRange.MPEG
-    frame.color_primaries, frame.color_trc = look.primaries, look.transfer
-    return frame
 
 
 _NAMES = {code: matrix for matrix, code in _CODES.items()} | {5: Colorspace.ITU601}

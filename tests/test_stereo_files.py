@@ -1,0 +1,486 @@
+"""Videos coded again faithfully, and all else of a film carried over."""
+
+import json
+import shutil
+import struct
+import subprocess
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.stream import Disposition
+from clips import ramp, write_clip, yuv_frame
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recon.errors import OptionError, VideoError
+from recon.io.clip import look_at
+from recon.io.stereo.encode import Encoding, SegmentWriter, coder_for
+from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look, frame_from_samples
+from recon.io.stereo.hdr import Hdr10
+from recon.io.stereo.join import Film, join
+from recon.io.stereo.layout import Layout
+from recon.io.stereo.subtitles import mov_text, plain_text
+
+TICK = Fraction(1, 1000)
+LOOK = Look(
+    width=64,
+    height=48,
+    pixel_aspect=Fraction(1),
+    bits=8,
+    full_range=False,
+    matrix=1,
+    primaries=2,
+    transfer=2,
+    hdr=Hdr10(),
+    tick=TICK,
+    rate=Fraction(25),
+    interlaced=False,
+)
+
+
+def segments_of(
+    frames: Sequence[FilmFrame], look: Look, folder: Path, encoder: str = "libx264", *, cuts: Sequence[int] = ()
+) -> list[Path]:
+    """The frames coded (nearly) without loss, in pieces."""
+    height, width = frames[0].samples.shape[:2]
+    encoding = Encoding(encoder, 0.0, "ultrafast")
+    coder, paths = coder_for(encoding, look, width, height), []
+    for number, (start, end) in enumerate(zip([0, *cuts], [*cuts, len(frames)], strict=True)):
+        paths.append(folder / f"{number}.part")
+        with SegmentWriter(paths[-1], look, (width, height), coder, encoding) as writer:
+            for frame in frames[start:end]:
+                writer.write(frame.samples, frame.pts, frame.duration)
+    return paths
+
+
+def again(source: Path, target: Path, encoder: str = "libx264", *, count: int = 6) -> tuple[FaithfulFrames, list]:
+    """The first frames of a video coded again in two pieces; the reader and what it read."""
+    reader = FaithfulFrames(look_at(source))
+    stream = iter(reader)
+    frames = [frame for _, frame in zip(range(count), stream, strict=False)]
+    stream.close()
+    cuts = [len(frames) // 2] if len(frames) > 1 else []
+    end = frames[-1].time + 1e-4
+    film = Film(reader.clip, None, reader.look.hdr, None, 0.0, end)
+    join(segments_of(frames, reader.look, target.parent, encoder, cuts=cuts), film, target)
+    return reader, frames
+
+
+# Frames.
+
+
+@pytest.mark.parametrize("matrix", [1, 5, 6, 7, 9])
+@pytest.mark.parametrize("full_range", [True, False])
+@pytest.mark.parametrize("bits", [8, 10])
+def test_every_grey_and_many_colours_come_back(*, matrix: int, full_range: bool, bits: int) -> None:
+    """An analytic oracle: luma of grey in each coding, and colours through there and back."""
+    look = Look(256, 64, Fraction(1), bits, full_range, matrix, 2, 2, Hdr10(), TICK, Fraction(25), interlaced=False)
+    kind, most = (np.uint8, 255) if bits == 8 else (np.uint16, 65535)
+    grey = np.linspace(0, most, 256).round().astype(kind)
+    frame = frame_from_samples(
+        np.tile(grey[None, :, None], (64, 1, 3)), look, "yuv420p" if bits == 8 else "yuv420p10le"
+    )
+    luma = np.frombuffer(frame.planes[0], kind).reshape(64, -1)[32, :256].astype(float)
+    top = (1 << bits) - 1
+    signal = grey / most
+    expected = signal * top if full_range else (16 + 219 * signal) * (1 << bits - 8)
+    assert np.abs(luma - expected).max() <= 1.01
+    assert (frame.colorspace, frame.color_range) == (matrix, 2 if full_range else 1)
+
+
+def test_a_video_of_10_bits_gives_16_and_is_not_tone_mapped(tmp_path: Path) -> None:
+    frames = [yuv_frame((512, 512, 512), 64, 48, "yuv420p10le")]
+
+    def pq(stream: av.VideoStream) -> None:
+        stream.colorspace, stream.color_primaries, stream.color_trc = 9, 9, 16
+
+    options = {"x265-params": "log-level=error:lossless=1"}
+    path = write_clip(tmp_path / "a.mkv", frames, codec="libx265", pix_fmt="yuv420p10le", options=options, adjust=pq)
+    reader = FaithfulFrames(look_at(path))
+    (frame,) = reader
+    assert frame.samples.dtype == np.uint16
+    expected = (512 - 64) / 876 * 65535
+    assert np.abs(frame.samples.astype(float) - expected).max() <= 65535 / 876 / 2
+    assert (reader.look.bits, reader.look.transfer, reader.look.primaries) == (10, 16, 9)
+
+
+def test_pixels_that_are_not_square_stay_so_and_turn_with_the_picture(tmp_path: Path) -> None:
+    def oblong(stream: av.VideoStream) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+
+    def turned(stream: av.VideoStream) -> None:
+        oblong(stream)
+        stream.set_display_rotation(90)
+
+    plain = FaithfulFrames(look_at(write_clip(tmp_path / "a.mp4", ramp(2), adjust=oblong)))
+    assert (plain.look.width, plain.look.height, plain.look.pixel_aspect) == (64, 48, Fraction(4, 3))
+    turn = FaithfulFrames(look_at(write_clip(tmp_path / "b.mp4", ramp(2), adjust=turned)))
+    assert (turn.look.width, turn.look.height, turn.look.pixel_aspect) == (48, 64, Fraction(3, 4))
+    first, upright = (next(iter(reader)).samples for reader in (turn, plain))
+    assert first.shape == (64, 48, 3)
+    rotated = [np.rot90(upright, number) for number in (1, 3)]
+    assert any(np.abs(first.astype(int) - one).max() <= 1 for one in rotated)
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265", "libsvtav1"])
+@pytest.mark.parametrize("steps", [[0, 1, 2, 3, 100, 101, 450, 451, 452], [0, 40], [7], list(range(0, 480, 40))])
+def test_times_are_kept_to_the_tick_over_segments(tmp_path: Path, encoder: str, steps: list[int]) -> None:
+    pictures = [frame.to_ndarray(format="rgb24") for frame in ramp(len(steps), 128, 96)]
+    source = write_clip(tmp_path / "a.mp4", ramp(len(steps), 128, 96), times=[step / 1000 for step in steps])
+    frames = [FilmFrame(pts, 0, pts / 1000, picture) for pts, picture in zip(steps, pictures, strict=True)]
+    clip = look_at(source)
+    encoding = Encoding(encoder, None, "12" if encoder == "libsvtav1" else "fast")
+    look = Look(128, 96, Fraction(1), 8, False, 1, 2, 2, Hdr10(), TICK, Fraction(25), interlaced=False)
+    paths = []
+    for number, start in enumerate(range(0, len(steps), 4)):
+        paths.append(tmp_path / f"{number}")
+        with SegmentWriter(paths[-1], look, (128, 96), coder_for(encoding, look, 128, 96), encoding) as writer:
+            for frame in frames[start : start + 4]:
+                writer.write(frame.samples, frame.pts)
+    for suffix in (".mp4", ".mkv"):
+        join(paths, Film(clip, None, Hdr10()), tmp_path / f"b{suffix}")
+        got = list(FaithfulFrames(look_at(tmp_path / f"b{suffix}")))
+        assert [round(frame.pts * look_at(tmp_path / f"b{suffix}").tick * 1000) for frame in got] == steps
+
+
+def test_odd_sizes_grow_by_a_copy_of_the_last_line(tmp_path: Path) -> None:
+    picture = ramp(1, 63, 47)[0].to_ndarray(format="rgb24")
+    (path,) = segments_of([FilmFrame(0, 0, 0.0, picture)], LOOK, tmp_path)
+    (frame,) = FaithfulFrames(look_at(path))
+    assert frame.samples.shape == (48, 64, 3)
+    assert np.abs(frame.samples[47].astype(int) - frame.samples[46]).max() <= 6
+
+
+# Encoders.
+
+
+def test_encoders_are_chosen_by_bits_and_size() -> None:
+    deep = Look(64, 48, Fraction(1), 10, False, 9, 9, 16, Hdr10(), TICK, Fraction(25), interlaced=False)
+    assert coder_for(Encoding(), LOOK, 3840, 1080).name == "libx264"
+    assert coder_for(Encoding(), LOOK, 7680, 2160).name == "libx265"
+    assert coder_for(Encoding(), deep, 3840, 1080).pixel_format == "yuv420p10le"
+    assert "many players" in coder_for(Encoding("libx264"), LOOK, 7680, 2160).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "size", "message"),
+    [
+        ("libnope", (64, 48), "choose one of libx264"),
+        ("h264_nvenc", (7680, 2160), r"4096 pixels a side.*--per-eye-max"),
+        ("libx265", (15360, 4320), r"35651584 pixels.*half layout"),
+        ("libx265", (20000, 100), "16384 pixels a side"),
+    ],
+)
+def test_what_cannot_be_coded_is_said_with_the_way_out(encoder: str, size: tuple[int, int], message: str) -> None:
+    if encoder.endswith("nvenc") and encoder not in av.codecs_available:
+        message = "built without"
+    with pytest.raises(OptionError, match=message):
+        coder_for(Encoding(encoder), LOOK, *size)
+
+
+def test_hardware_that_is_not_there_is_said(tmp_path: Path) -> None:
+    if "h264_nvenc" not in av.codecs_available or Path("/dev/nvidia0").exists():
+        pytest.skip("needs FFmpeg with NVENC and a machine without it")
+    encoding = Encoding("h264_nvenc")
+    coder = coder_for(encoding, LOOK, 256, 256)
+    picture = np.zeros((256, 256, 3), np.uint8)
+    with (
+        pytest.raises(VideoError, match=r"h264_nvenc stops.*hardware"),
+        SegmentWriter(tmp_path / "a", LOOK, (256, 256), coder, encoding) as writer,
+    ):
+        writer.write(picture, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_misuse_of_a_writer_is_refused(tmp_path: Path) -> None:
+    coder, picture = coder_for(Encoding(), LOOK, 64, 48), np.zeros((48, 64, 3), np.uint8)
+    with (
+        pytest.raises(VideoError, match="nothing to save"),
+        SegmentWriter(tmp_path / "a", LOOK, (64, 48), coder, Encoding()),
+    ):
+        pass
+    with SegmentWriter(tmp_path / "a", LOOK, (64, 48), coder, Encoding()) as writer:
+        writer.write(picture, 5)
+        with pytest.raises(ValueError, match="times increase"):
+            writer.write(picture, 5)
+        with pytest.raises(ValueError, match="is wanted"):
+            writer.write(picture[:40], 6)
+
+
+def test_segments_of_other_settings_are_not_joined(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "a.mp4", ramp(2))
+    frames = list(FaithfulFrames(look_at(source)))
+    look = FaithfulFrames(look_at(source)).look
+    (first,) = segments_of(frames[:1], look, tmp_path)
+    first = first.rename(tmp_path / "first")
+    (second,) = segments_of(frames[1:], look, tmp_path, "libx265")
+    with pytest.raises(VideoError, match="other settings"):
+        join([first, second], Film(look_at(source), None, Hdr10()), tmp_path / "b.mp4")
+    with pytest.raises(OptionError, match="choose one of these suffixes"):
+        join([first], Film(look_at(source), None, Hdr10()), tmp_path / "b.avi")
+    assert not list(tmp_path.glob("b.*"))
+
+
+# All else of a film.
+
+
+def rich(path: Path) -> Path:
+    """A film with everything: two languages, subtitles, chapters, a font, a cover, a title; 10 bits, oblong pixels."""
+    with av.open(str(path), "w") as film:
+        film.metadata.update({"title": "A Film", "comment": "with everything"})
+        video = film.add_stream("libx265", rate=25, options={"x265-params": "log-level=error:lossless=1"})
+        video.width, video.height, video.pix_fmt = 128, 96, "yuv420p10le"
+        video.codec_context.time_base = TICK
+        video.colorspace, video.color_primaries, video.color_trc, video.color_range = 9, 9, 18, 1
+        sounds = []
+        for language, title in (("deu", "Stereo"), ("fra", "Commentary")):
+            sound = film.add_stream("aac", rate=48000, layout="stereo")
+            sound.metadata.update({"language": language, "title": title})
+            sounds.append(sound)
+        sounds[0].disposition = Disposition.default
+        sounds[1].disposition = Disposition.comment
+        text = film.add_stream("subrip")
+        text.codec_context.subtitle_header = b"[Script Info]\r\n"
+        text.codec_context.time_base = text.time_base = TICK
+        text.metadata.update({"language": "spa", "title": "Todos"})
+        text.disposition = Disposition.forced
+        font = film.add_attachment("font.ttf", "font/ttf", b"not a font")
+        font.metadata["language"] = "und"
+        film.add_attachment("cover.jpg", "image/jpeg", cv2.imencode(".jpg", np.zeros((16, 16, 3)))[1].tobytes())
+        film.set_chapters(
+            [
+                {"id": n + 1, "start": n * 200, "end": n * 200 + 200, "time_base": TICK, "metadata": {"title": name}}
+                for n, name in enumerate(("One", "Two"))
+            ]
+        )
+        for number, frame in enumerate(ramp(10, 128, 96)):
+            image = frame.reformat(format="yuv420p10le", dst_colorspace=9)
+            image.pts, image.time_base = number * 40, TICK
+            film.mux(video.encode(image))
+        film.mux(video.encode(None))
+        for sound in sounds:
+            silence = av.AudioFrame.from_ndarray(np.zeros((2, 19200), np.float32), "fltp", "stereo")
+            silence.sample_rate, silence.pts = 48000, 0
+            film.mux(sound.encode(silence))
+            film.mux(sound.encode(None))
+        for start, words in ((50, b"<i>Hola</i>"), (250, "¿Qué?".encode())):
+            packet = av.Packet(words)
+            packet.pts = packet.dts = start
+            packet.duration, packet.time_base, packet.stream, packet.is_keyframe = 100, TICK, text, True
+            film.mux(packet)
+    return path
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rich(tmp_path_factory.mktemp("film") / "rich.mkv")
+
+
+def converted(
+    film: Path, target: Path, layout: Layout | None = "half-sbs", start: float = 0.0, end: float | None = None
+) -> tuple[str, ...]:
+    reader = FaithfulFrames(look_at(film), start, end)
+    frames = list(reader)
+    paths = segments_of(frames, reader.look, target.parent, "libx265", cuts=[len(frames) // 2])
+    return join(paths, Film(reader.clip, layout, reader.look.hdr, None, start, end), target)
+
+
+def streams_of(path: Path) -> list[tuple]:
+    with av.open(str(path)) as container:
+        return [
+            (
+                s.type,
+                s.metadata.get("language"),
+                s.metadata.get("title"),
+                int(s.disposition) & ~int(Disposition.default),
+            )
+            for s in container.streams
+            if s.type in ("audio", "subtitle")
+        ]
+
+
+def packets_of(path: Path, kind: str, number: int = 0) -> list[tuple[float, bytes]]:
+    with av.open(str(path)) as container:
+        stream = getattr(container.streams, kind)[number]
+        return [(round(float(p.pts * p.time_base), 3), bytes(p)) for p in container.demux(stream) if p.size]
+
+
+def test_a_matroska_keeps_everything(film: Path, tmp_path: Path) -> None:
+    target = tmp_path / "b.mkv"
+    assert converted(film, target) == ()
+    assert streams_of(target) == streams_of(film)
+    for kind, number in (("audio", 0), ("audio", 1), ("subtitles", 0)):
+        assert packets_of(target, kind, number) == packets_of(film, kind, number)
+    with av.open(str(film)) as before, av.open(str(target)) as after:
+        assert after.chapters() == before.chapters()
+        for key in ("title", "COMMENT"):
+            assert after.metadata.get(key) == before.metadata.get(key)
+        held = [
+            [(s.name, s.mimetype, s.data) for s in one.streams if s.type == "attachment"] for one in (before, after)
+        ]
+        assert held[0] == held[1]
+        covers = [[bytes(next(one.demux(s))) for s in one.streams.video[1:]] for one in (before, after)]
+        assert covers[0] == covers[1]
+
+
+def test_an_mp4_keeps_what_it_can_hold_and_the_rest_is_said(film: Path, tmp_path: Path) -> None:
+    target = tmp_path / "b.mp4"
+    notes = converted(film, target)
+    assert [note.split(" (")[0].split()[0] for note in notes] == ["attachment"]
+    assert all("name the result .mkv to keep it" in note for note in notes)
+    kept = [(kind, language) for kind, language, *_ in streams_of(target)]
+    assert kept == [(kind, language) for kind, language, *_ in streams_of(film)]
+    for number in (0, 1):
+        sound = [content for _, content in packets_of(target, "audio", number)]
+        assert sound == [content for _, content in packets_of(film, "audio", number)]
+    words = [(time, data[2:].decode()) for time, data in packets_of(target, "subtitles") if len(data) > 2]
+    assert words == [(0.05, "Hola"), (0.25, "¿Qué?")]
+    with av.open(str(film)) as before, av.open(str(target)) as after:
+        assert after.metadata["title"] == "A Film"
+        assert [c["metadata"]["title"] for c in after.chapters()] == ["One", "Two"]
+        times = [[float(c["start"] * c["time_base"]) for c in one.chapters()] for one in (before, after)]
+        assert times[0] == times[1]
+
+
+def test_a_film_goes_from_one_container_to_the_other_and_back(film: Path, tmp_path: Path) -> None:
+    converted(film, tmp_path / "b.mp4", None)
+    assert converted(tmp_path / "b.mp4", tmp_path / "c.mkv", None) == ()
+    words = [(time, data.decode()) for time, data in packets_of(tmp_path / "c.mkv", "subtitles")]
+    assert [word for _, word in words] == ["Hola", "¿Qué?"]
+    with av.open(str(tmp_path / "c.mkv")) as after:
+        assert [c["metadata"]["title"] for c in after.chapters()] == ["One", "Two"]
+        assert not [s for s in after.streams if s.type == "data"]  # names of chapters are no track of their own
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_part_takes_its_part_of_everything(film: Path, tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / f"b{suffix}"
+    converted(film, target, None, 0.1, 0.3)
+    got = [round(frame.time, 3) for frame in FaithfulFrames(look_at(target))]
+    assert got == [0.0, 0.04, 0.08, 0.12, 0.16]  # 0.12 to 0.28 of the source
+    subtitles = [(time, data) for time, data in packets_of(target, "subtitles") if len(data) > 2]
+    zero = 0.0 if suffix == ".mp4" else packets_of(target, "video")[0][0]
+    assert [round(time - zero, 3) for time, _ in subtitles] == [0.0, 0.13]  # one had begun; the other at 0.25
+    with av.open(str(target)) as container:
+        chapters = [
+            (c["metadata"]["title"], round(float(c["start"] * c["time_base"]), 3)) for c in container.chapters()
+        ]
+        assert chapters == [("One", 0.0), ("Two", 0.08)]
+        longest = max(float((p.pts + p.duration) * p.time_base) for p in container.demux(audio=0) if p.size)
+    assert longest <= 0.2 + zero + 1024 / 48000
+
+
+def test_debians_ffprobe_sees_all_streams_and_tags(film: Path, tmp_path: Path) -> None:
+    if shutil.which("ffprobe") is None:
+        pytest.skip("needs ffprobe")
+    target = tmp_path / "b.mkv"
+    converted(film, target)
+    command = ["ffprobe", "-v", "error", "-show_streams", "-show_chapters", "-show_format", "-of", "json", str(target)]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    kinds = [stream["codec_type"] for stream in told["streams"]]
+    assert kinds[:4] == ["video", "audio", "audio", "subtitle"]
+    video = told["streams"][0]
+    tags = {key: video[key] for key in ("pix_fmt", "color_space", "color_primaries", "color_transfer", "color_range")}
+    assert tags == {
+        "pix_fmt": "yuv420p10le",
+        "color_space": "bt2020nc",
+        "color_primaries": "bt2020",
+        "color_transfer": "arib-std-b67",
+        "color_range": "tv",
+    }
+    assert [stream["tags"]["language"] for stream in told["streams"][1:4]] == ["deu", "fra", "spa"]
+    assert told["streams"][3]["disposition"]["forced"] == 1
+    assert [chapter["tags"]["title"] for chapter in told["chapters"]] == ["One", "Two"]
+    assert told["format"]["tags"]["title"] == "A Film"
+
+
+# Subtitles.
+
+
+@pytest.mark.parametrize(
+    ("codec", "packet", "text"),
+    [
+        ("subrip", b"<i>one</i>\n<font color=red>two</font>", "one\ntwo"),
+        ("subrip", b"2 < 3 > 1, a<b", "2 < 3 > 1, a<b"),
+        ("ass", b"0,0,Default,,0,0,0,,{\\an8}one, two\\Nthree", "one, two\nthree"),
+        ("webvtt", b"<v Roger>yes</v>", "yes"),
+        ("mov_text", b"\x00\x03one\x00\x00\x00\x0cstyl", "one"),
+        ("mov_text", b"\x00\x00", ""),
+    ],
+)
+def test_words_come_without_fonts_and_colours(codec: str, packet: bytes, text: str) -> None:
+    assert plain_text(codec, packet) == text
+
+
+@given(st.text(max_size=40))
+def test_timed_text_is_read_back(text: str) -> None:
+    data = mov_text(text)
+    assert struct.unpack_from(">H", data)[0] == len(data) - 2
+    assert plain_text("mov_text", data) == text
+
+
+# Real files.
+
+REAL = [
+    ("dog-example.mp4", ".mp4"),
+    ("lady-running.mp4", ".mkv"),
+    ("hdr10-av1.mp4", ".mp4"),
+    ("hlg10-color-test.mp4", ".mp4"),
+    ("sample.avi", ".mp4"),
+    ("sample_android_slow_motion.mp4", ".mp4"),
+    ("sample_rotate_and_reflect.mp4", ".mp4"),
+    ("bbb_800x640_768kbps_30fps_avc_2b_firstpts_10_sec.mp4", ".mp4"),
+    ("bear-vp9-odd-dimensions.webm", ".mkv"),
+    ("dolbyVision-hdr.MOV", ".mov"),
+    ("h265_with_metadata_track.mp4", ".mp4"),
+    ("sample_with_pgs_subtitles.mkv", ".mkv"),
+    ("nasa_13013.mp4", ".mp4"),
+]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("name", "suffix"), REAL)
+def test_a_real_film_comes_back_as_it_was(shared: Path, tmp_path: Path, name: str, suffix: str) -> None:
+    """Times to the tick, tags, shape, sound as it was, and colours: within one level of what the codec holds.
+
+    Colours that R'G'B' cannot hold (clipped at 0 or at white) are left out of the comparison.
+    """
+    reader = FaithfulFrames(look_at(shared / "data" / "videos_a" / name))
+    encoder = "libx265" if reader.look.deep else "libx264"
+    target = tmp_path / f"b{suffix}"
+    reader, frames = again(shared / "data" / "videos_a" / name, target, encoder, count=3)
+    back = FaithfulFrames(look_at(target))
+    got = list(back)
+    ticks = [frame.pts * reader.look.tick for frame in frames]
+    if suffix != ".mkv":
+        assert [frame.pts * back.look.tick for frame in got] == ticks
+    since = [[round(1000 * (one - all_[0])) for one in all_] for all_ in (ticks, [f.pts * back.look.tick for f in got])]
+    assert np.abs(np.subtract(*since)).max() <= (1 if suffix == ".mkv" else 0)
+    for field in ("bits", "full_range", "matrix", "primaries", "transfer"):
+        assert getattr(back.look, field) == getattr(reader.look, field), field
+    assert abs(float(back.look.pixel_aspect / reader.look.pixel_aspect) - 1) < 0.002
+    level = 257 if reader.look.deep else 1
+    for before, after in zip(frames, got, strict=True):
+        height, width = before.samples.shape[:2]
+        error = np.abs(before.samples.astype(int) - after.samples[:height, :width].astype(int)).mean(axis=2) / level
+        edge = ((before.samples == 0) | (before.samples >= 255 * level)).any(axis=2).astype(np.uint8)
+        inside = cv2.dilate(edge, np.ones((9, 9), np.uint8)) == 0
+        if inside.any():
+            assert error[inside].mean() <= 1
+            assert np.percentile(error[inside], 90) <= 2
+
+
+@pytest.mark.shared
+def test_two_sounds_and_a_second_picture_are_carried_over(shared: Path, tmp_path: Path) -> None:
+    source, target = shared / "data" / "videos_a" / "nasa_13013.mp4", tmp_path / "b.mp4"
+    again(source, target)
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        kinds = [[s.type for s in one.streams] for one in (before, after)]
+        assert kinds[0] == kinds[1]
+        words = [[s.metadata.get("language") for s in one.streams] for one in (before, after)]
+        assert words[0] == words[1]
