@@ -182,8 +182,9 @@ wrong, even where it is right.
 * **trust**: what the run itself says of its lengths.
 
 All meshes are those of `recon mesh` with voxels of 1 cm (2 cm for the network in the hospital), every triangle kept
-and no texture; *by default* it chooses the voxel and keeps at most 150 000 triangles. From true depth they reach as far as the reference (`--max-depth`);
-otherwise, and by default, six times the median depth: farther out a network's depth is of no use.
+and no texture; *by default* it chooses the voxel and keeps at most 150 000 triangles. From true depth they reach as
+far as the reference (`--max-depth`); otherwise, and by default, six times the median depth: farther out a network's
+depth is of no use.
 
 7-Scenes gives the poses of its depth camera, and colour is not registered to it: depth and path have been carried
 into the colour camera, with the calibration that [evaluation.md](evaluation.md) tells of (our own estimate), for the

@@ -1,7 +1,8 @@
 """How well a mesh agrees with a true one: `python docs/mesh_distance.py mesh.ply true.ply`.
 
 Prints JSON: precision, recall and F at each of the distances, median distances both ways, all in metres, of points that
-are spread evenly over both surfaces (`recon.evaluation.clouds`). Nothing is aligned.
+are spread evenly over both surfaces (`recon.evaluation.clouds`). What is farther than 25 cm counts as 25 cm. Nothing is
+aligned.
 """
 
 import argparse
@@ -15,6 +16,8 @@ from recon.evaluation.clouds import CloudComparison, Surface, compare_surfaces
 from recon.io.mesh import read_mesh
 
 SEED = 0
+FARTHEST = 0.25
+"""Metres; ten times as fast as with 1 m, where a mesh is far from the truth."""
 
 
 def facts(found: CloudComparison) -> dict[str, object]:
@@ -35,7 +38,7 @@ def main() -> None:
     given = parser.parse_args()
     try:
         mesh, true = (Surface(*read_mesh(path)) for path in (given.mesh, given.true))
-        found = compare_surfaces(mesh, true, np.random.default_rng(SEED), thresholds=given.within)
+        found = compare_surfaces(mesh, true, np.random.default_rng(SEED), thresholds=given.within, farthest=FARTHEST)
     except ReconError as error:
         raise SystemExit(str(error)) from error
     print(json.dumps(facts(found) | {"triangles": len(mesh.triangles)}))
