@@ -80,10 +80,11 @@ def _convert(
     video: Path, output: Path | None, settings: StereoRunSettings, general: General, screen: "Terminal"
 ) -> None:
     from recon.pipelines.stereo import require_flat, stereo_run
-    from recon.pipelines.stereo_film import eye_names, output_of, write_film
+    from recon.pipelines.stereo_film import eye_names, output_of, require_ending, write_film
     from recon.pipelines.stereo_picture import is_picture, write_picture, write_wiggle
 
     output = output or output_of(video, settings.layout)
+    require_ending(output, video, settings.layout)
     files = eye_names(output) if settings.layout.layout == "separate" else (output,)
     output = claimed_file(output, output.suffix.lower(), video, overwrite=general.overwrite, beside=files)
     require_flat(video, settings)

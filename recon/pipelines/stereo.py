@@ -135,6 +135,8 @@ class StereoRun:
     @property
     def facts(self) -> list[dict[str, object]]:
         """For the YAML file beside the result: each shot, and what parallax was used in it."""
+        if self.taken_as is not None:
+            return []
         spans = zip(self.maps.shots, self.shots, strict=True)
         return [{"first_frame": span.start, "frames": span.count} | dict(shot.facts) for span, shot in spans]
 

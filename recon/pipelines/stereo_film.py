@@ -89,6 +89,17 @@ def output_of(video: Path, layout: LayoutSettings) -> Path:
     return Path(f"{video.stem}{suffix}") if known is None else Path(named(video, known, layout.name_style, suffix).name)
 
 
+def require_ending(output: Path, video: Path, layout: LayoutSettings) -> None:
+    """Find out before the work whether a result can be called so.
+
+    Raises:
+        OptionError: its ending is of something else.
+    """
+    known = (".gif",) if layout.layout == "wiggle" else PICTURES if is_pictures(video) else SUFFIXES
+    if output.suffix.lower() not in known:
+        raise OptionError(f"{output}: must end in {' or '.join(known)}")
+
+
 def films_of(folder: Path, *, recursive: bool) -> list[Path]:
     """Films and pictures in a folder, in natural order; none that recon made of another.
 

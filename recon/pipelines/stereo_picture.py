@@ -9,7 +9,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from recon.errors import OptionError, VideoError
+from recon.errors import VideoError
 from recon.files import whole_file
 from recon.io.pictures import is_pictures
 from recon.io.store import ShotSpan
@@ -25,7 +25,6 @@ HELD: Final = 120
 """Milliseconds that each eye is shown."""
 WIDEST: Final = 640
 """Pixels of the longer side of a GIF: they are large."""
-SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,8 @@ def write_picture(run: StereoRun, output: Path) -> tuple[Path, ...]:
     """Write the one picture of the source: one file, or those of the left and the right eye.
 
     Raises:
-        OptionError: the ending is none of a picture.
         VideoError: it cannot be written.
     """
-    if output.suffix.lower() not in SUFFIXES:
-        raise OptionError(f"{output}: a picture is written as {', '.join(SUFFIXES)}: choose one of these suffixes")
     (made,) = _at(run, run.maps.shots[0])
     names = output_names(output, run)
     for name, picture in zip(names, made.pictures, strict=True):
@@ -66,11 +62,8 @@ def write_wiggle(run: StereoRun, output: Path) -> int:
     """Write a GIF: at some moments of the film, or of the picture, the eyes in turn; returns how many moments.
 
     Raises:
-        OptionError: the ending is not .gif.
         VideoError: it cannot be written.
     """
-    if output.suffix.lower() != ".gif":
-        raise OptionError(f"{output}: a wiggle is written as .gif")
     spans = _moments(run.maps.shots)
     frames: list[Picture] = []
     for span in spans:
@@ -115,4 +108,4 @@ def _reduced(picture: Samples) -> Picture:
     return small
 
 
-__all__ = ["SUFFIXES", "is_picture", "write_picture", "write_wiggle"]
+__all__ = ["is_picture", "write_picture", "write_wiggle"]

@@ -1,0 +1,269 @@
+"""`recon stereo3d`, on the rendered room with exact depth: it writes what it says, and refuses what cannot be."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from recon.evaluation.stereo import rematch
+from recon.io.depth import read_depth_map
+from recon.io.pictures import read_picture
+from recon.io.video import open_source
+from recon.pipelines import stereo_film
+from recon.pipelines.stereo_verify import verified
+from recon.settings import SamplingSettings
+from recon.stages.stereo import Layout, unpacked
+from recon_cli.cli import run
+
+ROOM = Path(__file__).resolve().parents[1] / "samples" / "room"
+DEPTH = ["--depth", f"{ROOM}/depth"]
+FEW = ["--end", "0.3", *DEPTH]
+SIZE = (288, 384)
+
+
+def recon(*tokens: object) -> int:
+    return run([*map(str, tokens), "--quiet"])
+
+
+def pictures(path: Path) -> list[np.ndarray]:
+    return [frame.rgb for frame in open_source(path, SamplingSettings()).frames()]
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six frames; all of it in front of the screen, the left eye as it was filmed."""
+    output = tmp_path_factory.mktemp("deep") / "room.mp4"
+    far = ["--convergence", 0, "--strength", 5, "--front", 6, "--behind", 1, "--window", "off"]
+    assert recon("stereo3d", ROOM / "room.mp4", *FEW, *far, "--eyes", "right", "--quality", 8, "-o", output) == 0
+    return output
+
+
+def test_sign_and_scale_survive_the_whole_command(deep: Path) -> None:
+    """Encoded, decoded and taken apart, the eyes match as far apart as asked: to 1 %, and not the other way round."""
+    shot = yaml.safe_load(deep.with_name("room.mp4.yaml").read_text())["provenance"]["shots"][0]
+    assert shot["strength"] == pytest.approx(0.05)
+    left, right = unpacked(pictures(deep)[3], "full-sbs")
+    depth = read_depth_map(sorted((ROOM / "depth").glob("*.png"))[3], scale=1000.0)
+    disparity = ((1 / depth - shot["screen"]) * shot["gain"] * SIZE[1]).astype(np.float32)
+    told, swapped = rematch(left, right, disparity), rematch(right, left, disparity)
+    assert told.coverage >= 0.7
+    assert told.coverage >= 3 * swapped.coverage
+    assert told.scale == pytest.approx(1, abs=0.01)
+
+
+def test_the_eye_that_was_filmed_is_the_film(deep: Path) -> None:
+    """Up to what the encoder loses."""
+    for made, filmed in zip(pictures(deep), pictures(ROOM / "room.mp4"), strict=False):
+        left, _ = unpacked(made, "full-sbs")
+        assert np.abs(left.astype(int) - filmed).mean() < 1.5
+
+
+def test_times_are_those_of_the_film(deep: Path) -> None:
+    made, filmed = (open_source(path, SamplingSettings(end=0.3)).frames() for path in (deep, ROOM / "room.mp4"))
+    assert [frame.time for frame in made] == pytest.approx([frame.time for frame in filmed], abs=1e-4)
+
+
+def test_the_file_is_what_it_says(deep: Path) -> None:
+    verdict = verified(deep)
+    assert verdict.signals.layout == verdict.seen == "full-sbs"
+    assert verdict.signals.agree
+    assert verdict.order is not None
+    assert verdict.order > 0
+    assert verdict.parallax is not None
+    low, high = verdict.parallax
+    assert low == pytest.approx(-0.05, abs=0.012)
+    assert high == pytest.approx(0, abs=0.012)
+
+
+def test_swapped_eyes_are_told(deep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A film whose name and signals say one thing, and its pictures another."""
+    swapped = tmp_path / "swapped.mp4"
+    assert recon("stereo3d", deep, "--from-layout", "full-sbs", "--layout", "cross-eyed", "-o", swapped) == 0
+    assert run(["stereo3d", "--verify", str(swapped)]) == 0
+    assert "right eye first" in capsys.readouterr().err
+    again = tmp_path / "wrong.mp4"
+    assert recon("stereo3d", swapped, "--from-layout", "full-sbs", "-o", again) == 0
+    verdict = verified(again)
+    assert verdict.signals.layout == "full-sbs"
+    assert verdict.order is not None
+    assert verdict.order < 0
+
+
+@pytest.mark.parametrize(
+    ("layout", "size"),
+    [
+        ("half-sbs", (288, 384)),
+        ("full-tb", (576, 384)),
+        ("half-tb", (288, 384)),
+        ("row-interlaced", (288, 384)),
+        ("checkerboard", (288, 384)),
+        ("anaglyph", (288, 384)),
+        ("rgbd", (288, 768)),
+    ],
+)
+def test_layouts(layout: Layout, size: tuple[int, int], tmp_path: Path) -> None:
+    output = tmp_path / "room.mp4"
+    few = ["--end", "0.1", *DEPTH, "--holes", "picture", "--layout", layout]
+    assert recon("stereo3d", ROOM / "room.mp4", *few, "-o", output) == 0
+    made = pictures(output)
+    assert [picture.shape[:2] for picture in made] == [size] * 2
+    assert {path.name for path in tmp_path.iterdir()} == {"room.mp4", "room.mp4.yaml"}, "no parts are left"
+
+
+def test_separate_eyes_and_a_half_sphere(tmp_path: Path) -> None:
+    few = [*DEPTH, "--end", "0.1", "--holes", "picture"]
+    assert recon("stereo3d", ROOM / "room.mp4", *few, "--layout", "separate", "-o", tmp_path / "eye.mp4") == 0
+    left, right = (pictures(tmp_path / f"eye.{side}.mp4")[0] for side in ("left", "right"))
+    assert left.shape == right.shape == (*SIZE, 3)
+    assert np.abs(left.astype(int) - right).max() > 30
+    assert recon("stereo3d", ROOM / "room.mp4", *few, "--fov", 65, "--layout", "vr180", "-o", tmp_path / "vr.mp4") == 0
+    dome = pictures(tmp_path / "vr.mp4")[0]
+    assert dome.shape[1] == 2 * dome.shape[0]
+    assert dome[0].max() < 20, "65 degrees of 180 are seen"
+    assert verified(tmp_path / "vr.mp4").signals.layout == "vr180-sbs"
+
+
+def test_a_wiggle_goes_to_and_fro(tmp_path: Path) -> None:
+    output = tmp_path / "room.gif"
+    assert recon("stereo3d", ROOM / "room.mp4", *FEW, "--layout", "wiggle", "-o", output) == 0
+    with av.open(str(output)) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(frames) >= 2
+    assert np.abs(frames[0].astype(int) - frames[1]).mean() > 1
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> tuple[Path, Path]:
+    """The first picture of the room, and a folder with its depth."""
+    first = pictures_of_room(1)[0]
+    file, depth = tmp_path / "one.png", tmp_path / "depth"
+    cv2.imwrite(str(file), cv2.cvtColor(first, cv2.COLOR_RGB2BGR))
+    depth.mkdir()
+    shutil.copy(min((ROOM / "depth").glob("*.png")), depth)
+    return file, depth
+
+
+def pictures_of_room(count: int) -> list[np.ndarray]:
+    return [frame.rgb for frame in open_source(ROOM / "room.mp4", SamplingSettings(end=count / 20)).frames()]
+
+
+def test_a_picture_becomes_a_picture(picture: tuple[Path, Path], tmp_path: Path) -> None:
+    file, depth = picture
+    output = tmp_path / "two.png"
+    assert recon("stereo3d", file, "--depth", depth, "--eyes", "right", "-o", output) == 0
+    left, right = unpacked(read_picture(output), "full-sbs")
+    np.testing.assert_array_equal(left, read_picture(file))
+    assert np.abs(right.astype(int) - left).mean() > 2
+
+
+# ------------------------------------------------------------------------------------------------- stopped, and batches
+
+
+def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the first segment that is missing; what other frames show behind things comes out the same, too."""
+    monkeypatch.setattr(stereo_film, "SEGMENT", 2)
+    whole, stopped = tmp_path / "whole.mp4", tmp_path / "stopped.mp4"
+    assert recon("stereo3d", ROOM / "room.mp4", *FEW, "-o", whole) == 0
+    begun: list[Path] = []
+    writer = stereo_film.SegmentWriter
+
+    def interrupted(path: Path, *others: object) -> object:
+        begun.append(path)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return writer(path, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stereo_film, "SegmentWriter", interrupted)
+        assert recon("stereo3d", ROOM / "room.mp4", *FEW, "-o", stopped) == 130
+    assert not stopped.exists()
+    assert len(list(stereo_film.parts_of(stopped).glob("*.mp4"))) == 2
+    written: list[Path] = []
+    monkeypatch.setattr(stereo_film, "SegmentWriter", noting(writer, written))
+    assert recon("stereo3d", ROOM / "room.mp4", *FEW, "-o", stopped) == 0
+    assert len(written) == 1, "only what was missing"
+    for one, other in zip(pictures(whole), pictures(stopped), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not stereo_film.parts_of(stopped).exists()
+
+
+def noting(writer: Callable[..., object], written: list[Path]) -> Callable[..., object]:
+    def noted(path: Path, *others: object) -> object:
+        written.append(path)
+        return writer(path, *others)
+
+    return noted
+
+
+@pytest.fixture
+def still(tmp_path: Path) -> Path:
+    """A folder with a film, a broken one, and a text."""
+    folder = tmp_path / "films"
+    (folder / "more").mkdir(parents=True)
+    shutil.copy(ROOM / "room.mp4", folder / "a.mp4")
+    (folder / "b.mp4").write_bytes(b"no film")
+    (folder / "notes.txt").write_text("mine")
+    shutil.copy(ROOM / "room.mp4", folder / "more" / "c.mp4")
+    return folder
+
+
+def test_a_folder_is_converted_and_what_is_done_is_passed_over(still: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--end", "0.1", *DEPTH, "--holes", "picture"]
+    assert run(["stereo3d", str(still), *few, "-o", f"{still}-3d", "--recursive"]) == 1
+    said = capsys.readouterr().err
+    assert "b.mp4" in said, "the broken one is named"
+    made = sorted(path.relative_to(f"{still}-3d") for path in Path(f"{still}-3d").rglob("*.mp4"))
+    assert [path.parent.name for path in made] == ["", "more"]
+    before = {path: path.stat().st_mtime_ns for path in Path(f"{still}-3d").rglob("*.mp4")}
+    assert run(["stereo3d", str(still), *few, "-o", f"{still}-3d", "--recursive"]) == 1
+    assert "is done" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+# ------------------------------------------------------------------------------------------------------------ bad input
+
+
+def test_a_film_in_3d_is_refused_until_somebody_says_what_to_do(
+    deep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert recon("stereo3d", deep, "-o", tmp_path / "again.mp4") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "3D already (full-sbs): --from-layout full-sbs" in line
+    assert not list(tmp_path.iterdir())
+    assert recon("stereo3d", deep, "--from-layout", "full-sbs", "--layout", "half-tb", "-o", tmp_path / "tb.mkv") == 0
+    verdict = verified(tmp_path / "tb.mkv")
+    assert verdict.signals.layout == "full-tb", "Matroska says how large an eye is shown: not squeezed"
+    assert verdict.order is not None
+    assert verdict.order > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "code"),
+    [
+        (["-o", "room.avi"], "room.avi", 2),
+        (["--encoder", "libx267"], "FFmpeg is built without the encoder 'libx267'", 2),
+        (["--strength", "3", "--ipd", "63", "--display", "tv"], "give one of them", 2),
+        (["--ipd", "63"], "--ipd needs --display", 2),
+        (["--convergence", "2"], "convergence", 2),
+        (["-o", "room.mp4.yaml"], "room.mp4.yaml", 2),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line_and_leaves_nothing(
+    more: list[str],
+    said: str,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = [] if "-o" in more else ["-o", "room.mkv"]
+    assert recon("stereo3d", ROOM / "room.mp4", *FEW, "--holes", "picture", *named, *more) == code
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert said in line
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "parts.json"]
