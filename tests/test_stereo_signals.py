@@ -44,8 +44,8 @@ SIDE, OVER = Arrangement("side"), Arrangement("over")
 
 
 def test_the_frame_packing_message_of_h264_is_that_of_the_standard() -> None:
-    # id ue(0)=1, cancel 0, type 0000011, quincunx 0, interpretation 000001, six flags 0, four grid positions 0,
-    # reserved byte 0, repetition ue(1)=010, extension 0; 50 bits, so a 1 and five 0 fill the byte.
+    # id 0: 1, cancel 0, type 0000011, quincunx 0, interpretation 000001, six flags 0, four grid positions 0,
+    # reserved byte 0, repetition 1: 010, extension 0; 50 bits, so a 1 and five 0 fill the byte.
     bits = "10000001100000010000000000000000000000000000000100100000"
     message = frame_packing(SIDE, "h264", half=True)
     assert message == (45, int(bits, 2).to_bytes(7, "big"))

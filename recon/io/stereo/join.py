@@ -247,11 +247,12 @@ class _Plan:
         self.routes[stream.index] = _Route(copy, edit)
 
     def _leave(self, stream: Stream) -> None:
-        what = f"{stream.type} stream {stream.index} ({_codec_name(stream) or 'of no known kind'})"
-        instead = "" if self._muxer == "matroska" else "; name the result .mkv to keep it"
         if stream.type == "data":
-            instead = ""
+            self.notes.append(f"data stream {stream.index} is left out: FFmpeg cannot write data of its kind")
+            return
+        instead = "" if self._muxer == "matroska" else "; name the result .mkv to keep it"
         kind = {"matroska": "Matroska", "mp4": "MP4", "mov": "QuickTime"}[self._muxer]
+        what = f"{stream.type} stream {stream.index} ({_codec_name(stream) or 'a file'})"
         self.notes.append(f"{what} is left out: {kind} cannot hold it{instead}")
 
 

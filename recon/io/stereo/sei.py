@@ -48,7 +48,7 @@ def frame_packing(arrangement: Arrangement, codec: NalCodec, *, half: bool) -> M
     if not quincunx:
         bits += "0000" * 4  # where the samples of an eye lie: on the grid
     bits += "00000000"  # frame_packing_arrangement_reserved_byte
-    # From this picture on: H.264's repetition period 1 is ue(v) 010, HEVC has a flag for it.
+    # From this picture on: H.264's repetition period 1 is 010 in Exp-Golomb, HEVC has a flag for it.
     bits += "010" + "0" if codec == "h264" else "1" + f"{half:b}"
     return Message(FRAME_PACKING, _padded(bits))
 
@@ -71,7 +71,7 @@ def arrangement_of_packing(payload: bytes) -> Arrangement | None:
     """
     bits = "".join(f"{byte:08b}" for byte in payload)
     zeros = len(bits) - len(bits.lstrip("0"))
-    fields = bits[2 * zeros + 1 :]  # behind the number of the arrangement, ue(v)
+    fields = bits[2 * zeros + 1 :]  # behind the number of the arrangement, Exp-Golomb
     if len(fields) < 15 and fields[:1] != "1":
         raise FormatError("a frame packing message is cut short: the video is damaged")
     if fields[0] == "1":
