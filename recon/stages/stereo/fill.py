@@ -6,6 +6,9 @@ from recon.stages.stereo.kernels import kernels
 from recon.stages.stereo.warp import THREADS, Seen, by_rows
 from recon.types import Samples
 
+SETTLED = 1 / 100
+"""Rows, in widths of the picture, over which fills of one surface are made to agree."""
+
 
 def filled(seen: Seen, *, threads: int = THREADS) -> Samples:
     """The picture of an eye without holes.
@@ -15,8 +18,11 @@ def filled(seen: Seen, *, threads: int = THREADS) -> Samples:
     far, one fades into the other. Holes at the border of the picture are filled from inside it. It depends on this
     picture alone. A row of which nothing is seen stays black.
     """
-    picture = np.zeros_like(seen.picture)
-    by_rows(lambda rows: kernels().fill(seen, picture, rows), len(picture), threads)
+    height, width = seen.hole.shape
+    fills, picture = np.zeros_like(seen.picture), np.zeros_like(seen.picture)
+    by_rows(lambda rows: kernels().fill(seen, fills, rows), height, threads)
+    reach = max(1, round(SETTLED * width))
+    by_rows(lambda rows: kernels().settle(seen, fills, picture, reach, rows), height, threads)
     return picture
 
 

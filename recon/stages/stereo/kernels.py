@@ -19,6 +19,9 @@ from recon.types import Samples
 
 SAME_SURFACE = 1.0
 """Neighbours whose parallax differs by more pixels lie on two surfaces."""
+LEAST = 300.0
+BESIDE = 0.2
+NEAR = 1
 WHOLE = 0.999
 """Part of a pixel from which on it counts as covered: what is missing is the error of 32-bit numbers."""
 
@@ -58,6 +61,7 @@ class Kernels(NamedTuple):
 
     see: Callable[..., None]
     fill: Callable[..., None]
+    settle: Callable[..., None]
 
 
 @cache
@@ -65,13 +69,28 @@ def kernels() -> Kernels:
     """Compiled at the first use; numba is imported then."""
     from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only stereo has to spend
 
-    for part in (_row_of, _read, _taps, _colour_at, _insert, _lay, _lay_all, _place, _cover_with, _draw):
+    for part in (
+        _row_of,
+        _read,
+        _is_border,
+        _sharpened,
+        _taps,
+        _colour_at,
+        _insert,
+        _lay,
+        _lay_all,
+        _place,
+        _mixed,
+        _draw_part,
+        _draw_whole,
+        _draw,
+    ):
         register_jitable(part)
     for part in (_write, _guess_parallax):
         register_jitable(part)
-    for part in (_reach, _reflected, _add_side, _fill_gap, _write_gap):
+    for part in (_reach, _reflected, _add_side, _fill_gap, _settle_pixel):
         register_jitable(part)
-    return Kernels(compiled(_see), compiled(_fill))
+    return Kernels(compiled(_see), compiled(_fill), compiled(_settle))
 
 
 # Numba infers the types of the functions below itself.
@@ -125,13 +144,69 @@ def _lay_all(row):  # noqa: ANN001, ANN202
     """Lay all runs; the number of spans."""
     width = len(row.at)
     count = first = 0
+    begin = row.at[0] - 0.5
     for i in range(width):
-        if i == width - 1 or abs(row.at[i + 1] - row.at[i] - 1) > SAME_SURFACE:
-            begin, end = max(row.at[first] - 0.5, 0.0), min(row.at[i] + 0.5, np.float64(width))
+        if i == width - 1 or _is_border(row.at, i):
+            move = 0.0
+            if i < width - 1:
+                move = _sharpened(row.colour, row.at, i)
+            end = min(row.at[i] + 0.5 + move, np.float64(width))
+            begin = max(begin, 0.0)
             if begin < end:
                 count = _lay(row, count, (begin, end), (first, i))
             first = i + 1
+            if first < width:
+                begin = row.at[first] - 0.5 + move
     return count
+
+
+@no_type_check
+def _is_border(at, i):  # noqa: ANN001, ANN202
+    """Whether pixels i and i + 1 lie on two surfaces."""
+    return abs(at[i + 1] - at[i] - 1) > SAME_SURFACE
+
+
+@no_type_check
+def _sharpened(colour, at, i):  # noqa: ANN001, ANN202
+    """Where the border between pixels i and i + 1 really is: pixels to the right of the middle between them.
+
+    Pixels at a silhouette mix the colours of its sides. How much each of the two has of either side tells where the
+    silhouette is, and what remains is the colour of the side that the pixel belongs to.
+    """
+    low, high = i + 1 - NEAR, i + NEAR  # the first and the last pixel that may be mixed
+    if low < 1 or high + 2 > len(at):
+        return 0.0
+    for k in range(low - 1, high + 1):
+        if k != i and _is_border(at, k):
+            return 0.0
+    left, right = (
+        (colour[low - 1, 0], colour[low - 1, 1], colour[low - 1, 2]),
+        (colour[high + 1, 0], colour[high + 1, 1], colour[high + 1, 2]),
+    )
+    red, green, blue = right[0] - left[0], right[1] - left[1], right[2] - left[2]
+    length = red * red + green * green + blue * blue
+    if length < LEAST:
+        return 0.0
+    before = beside = np.float32(0)
+    total = 0.0
+    for k in range(low, high + 1):
+        r, g, b = colour[k, 0] - left[0], colour[k, 1] - left[1], colour[k, 2] - left[2]
+        along = min(max((r * red + g * green + b * blue) / length, np.float32(0)), np.float32(1))
+        beside += (r - along * red) ** 2 + (g - along * green) ** 2 + (b - along * blue) ** 2
+        beside += max(before - along, np.float32(0)) ** 2 * length * 4
+        before = along
+        total += np.float64(along)
+    trust = max(np.float32(1) - beside / (length * BESIDE), np.float32(0))
+    if trust == 0:
+        return 0.0
+    for k in range(low, high + 1):
+        r, g, b = colour[k, 0] - left[0], colour[k, 1] - left[1], colour[k, 2] - left[2]
+        along = min(max((r * red + g * green + b * blue) / length, np.float32(0)), np.float32(1))
+        move = trust * (along if k <= i else along - np.float32(1))
+        colour[k, 0] -= move * red
+        colour[k, 1] -= move * green
+        colour[k, 2] -= move * blue
+    return np.float64(trust) * (NEAR - total)
 
 
 @no_type_check
@@ -176,16 +251,47 @@ def _insert(row, count, place, new_place):  # noqa: ANN001, ANN202
 
 @no_type_check
 def _draw(row, count):  # noqa: ANN001, ANN202
-    """Colours of what is visible."""
+    """Colours of what is visible: whole pixels of a span, and the parts of pixels at its ends."""
     for number in range(count):
         begin, end = row.spans[number, 0], row.spans[number, 1]
-        first, last = row.runs[number, 0], row.runs[number, 1]
-        k = first
-        for j in range(int(begin), int(np.ceil(end))):
-            low, high = max(begin, np.float64(j)), min(end, j + 1.0)
-            if low < high:
-                k, part = _place(row.at, k, last, (low + high) / 2)
-                _cover_with(row, j, np.float32(high - low), (first, last, k, part))
+        run = (row.runs[number, 0], row.runs[number, 1])
+        whole, whole_end = int(np.ceil(begin)), int(end)
+        k = run[0]
+        if begin < whole:
+            k = _draw_part(row, run, k, (begin, min(end, np.float64(whole))))
+        if whole < whole_end:
+            k = _draw_whole(row, run, k, (whole, whole_end))
+        if whole_end < end and whole_end >= whole:
+            k = _draw_part(row, run, k, (np.float64(whole_end), end))
+
+
+@no_type_check
+def _draw_part(row, run, k, span):  # noqa: ANN001, ANN202
+    """A part of one pixel; the pixel of the run that is seen there."""
+    j, area = int(span[0]), np.float32(span[1] - span[0])
+    k, part = _place(row.at, k, run[1], (span[0] + span[1]) / 2)
+    red, green, blue = _colour_at(row.colour, run, k, part)
+    row.sums[j, 0] += area * red
+    row.sums[j, 1] += area * green
+    row.sums[j, 2] += area * blue
+    row.cover[j] += area
+    if area > row.most[j]:
+        row.most[j] = area
+        row.shown[j] = _mixed(row.parallax, run, k, part)
+    return k
+
+
+@no_type_check
+def _draw_whole(row, run, k, pixels):  # noqa: ANN001, ANN202
+    """Whole pixels of one span; the pixel of the run that is seen in the last one."""
+    sums, colour, at, parallax, shown, cover = row.sums, row.colour, row.at, row.parallax, row.shown, row.cover
+    part = np.float32(0)
+    for j in range(pixels[0], pixels[1]):
+        k, part = _place(at, k, run[1], j + 0.5)
+        sums[j, 0], sums[j, 1], sums[j, 2] = _colour_at(colour, run, k, part)
+        shown[j] = _mixed(parallax, run, k, part)
+        cover[j] = 1
+    return k
 
 
 @no_type_check
@@ -199,17 +305,8 @@ def _place(at, k, last, x):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _cover_with(row, j, area, source):  # noqa: ANN001, ANN202
-    first, last, k, part = source
-    red, green, blue = _colour_at(row.colour, first, last, k, part)
-    row.sums[j, 0] += area * red
-    row.sums[j, 1] += area * green
-    row.sums[j, 2] += area * blue
-    row.cover[j] += area
-    if area > row.most[j]:
-        row.most[j] = area
-        behind = min(k + 1, last)
-        row.shown[j] = row.parallax[k] + part * (row.parallax[behind] - row.parallax[k])
+def _mixed(parallax, run, k, part):  # noqa: ANN001, ANN202
+    return parallax[k] + part * (parallax[min(k + 1, run[1])] - parallax[k])
 
 
 @no_type_check
@@ -224,12 +321,12 @@ def _taps(part):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _colour_at(colour, first, last, k, part):  # noqa: ANN001, ANN202
+def _colour_at(colour, run, k, part):  # noqa: ANN001, ANN202
     """Colour between pixels k and k + 1, from those of the run alone."""
     if part == 0:
         return colour[k, 0], colour[k, 1], colour[k, 2]
     a, b, c, d = _taps(part)
-    i, m, n = max(k - 1, first), min(k + 1, last), min(k + 2, last)
+    i, m, n = max(k - 1, run[0]), min(k + 1, run[1]), min(k + 2, run[1])
     red = a * colour[i, 0] + b * colour[k, 0] + c * colour[m, 0] + d * colour[n, 0]
     green = a * colour[i, 1] + b * colour[k, 1] + c * colour[m, 1] + d * colour[n, 1]
     blue = a * colour[i, 2] + b * colour[k, 2] + c * colour[m, 2] + d * colour[n, 2]
@@ -276,11 +373,10 @@ def _guess_parallax(row):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _fill(seen, picture, rows):  # noqa: ANN001, ANN202
-    """Fill what is not covered, row by row."""
+def _fill(seen, fills, rows):  # noqa: ANN001, ANN202
+    """What lies behind what is not covered, row by row."""
     width = seen.cover.shape[1]
     for y in range(rows[0], rows[1]):
-        picture[y] = seen.picture[y]
         j = 0
         while j < width:
             if seen.cover[y, j] >= WHOLE:
@@ -289,12 +385,45 @@ def _fill(seen, picture, rows):  # noqa: ANN001, ANN202
             end = j + 1
             while end < width and seen.cover[y, end] < WHOLE:
                 end += 1
-            _fill_gap(seen, picture, y, j, end)
+            _fill_gap(seen, fills, y, j, end)
             j = end
 
 
 @no_type_check
-def _fill_gap(seen, picture, y, begin, end):  # noqa: ANN001, ANN202
+def _settle(seen, fills, picture, reach, rows):  # noqa: ANN001, ANN202
+    """The picture with fills that agree with those above and below, as far as these are of one surface."""
+    for y in range(rows[0], rows[1]):
+        picture[y] = seen.picture[y]
+        for x in range(picture.shape[1]):
+            if seen.cover[y, x] < WHOLE:
+                _settle_pixel(seen, fills, picture, reach, y, x)
+
+
+@no_type_check
+def _settle_pixel(seen, fills, picture, reach, y, x):  # noqa: ANN001, ANN202
+    height, width = seen.cover.shape
+    far = seen.parallax[y, x]
+    red, green, blue, weights = 0.0, 0.0, 0.0, 0.0
+    for step in (-1, 1):
+        for k in range(reach):
+            v = y + step * k
+            if v < 0 or v >= height or (far - seen.parallax[v, x]) * width > SAME_SURFACE * (k + 1):
+                break
+            weight = (reach - k) * (0.5 if k == 0 else 1.0)
+            source = fills if seen.cover[v, x] < WHOLE else seen.picture
+            red += weight * source[v, x, 0]
+            green += weight * source[v, x, 1]
+            blue += weight * source[v, x, 2]
+            weights += weight
+    cover = seen.cover[y, x]
+    factor = (1 - cover) / weights
+    picture[y, x, 0] = np.uint16(cover * seen.picture[y, x, 0] + factor * red + 0.5)
+    picture[y, x, 1] = np.uint16(cover * seen.picture[y, x, 1] + factor * green + 0.5)
+    picture[y, x, 2] = np.uint16(cover * seen.picture[y, x, 2] + factor * blue + 0.5)
+
+
+@no_type_check
+def _fill_gap(seen, fills, y, begin, end):  # noqa: ANN001, ANN202
     """Continue what lies beside a gap, mirrored: the farther side, or both where they are as far."""
     width = seen.cover.shape[1]
     share = 0.0 if end == width else 1.0  # of the right side
@@ -317,7 +446,8 @@ def _fill_gap(seen, picture, y, begin, end):  # noqa: ANN001, ANN202
             fill = _add_side(
                 seen.picture[y], fill, 1 - of_right, _reflected(left, j + 0.5, begin - 0.5, -1, reach_left)
             )
-        _write_gap(seen, picture, y, j, fill)
+        for channel in range(3):
+            fills[y, j, channel] = np.uint16(fill[channel] + 0.5)
 
 
 @no_type_check
@@ -354,11 +484,3 @@ def _add_side(picture, fill, weight, x):  # noqa: ANN001, ANN202
     green = fill[1] + weight * (picture[k, 1] * (1 - part) + picture[n, 1] * part)
     blue = fill[2] + weight * (picture[k, 2] * (1 - part) + picture[n, 2] * part)
     return red, green, blue
-
-
-@no_type_check
-def _write_gap(seen, picture, y, j, fill):  # noqa: ANN001, ANN202
-    cover = seen.cover[y, j]
-    for channel in range(3):
-        value = cover * seen.picture[y, j, channel] + (1 - cover) * fill[channel]
-        picture[y, j, channel] = np.uint16(value + 0.5)
