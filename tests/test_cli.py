@@ -41,7 +41,7 @@ def recon(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize("command", ["", "pointcloud", "poses", "convert", "depth", "eval", "models"])
+@pytest.mark.parametrize("command", ["", "pointcloud", "poses", "convert", "stereo3d", "depth", "eval", "models"])
 def test_help_is_what_it_was(recon: Run, command: str, snapshot: object) -> None:
     done = recon(*command.split(), "--help")
     assert done.returncode == 0

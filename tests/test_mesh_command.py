@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from recon.io.cloud import read_ply
 from recon.io.scene import cloud_of, mesh_of, read_scene
+from recon.settings import EDGE
 from recon.types import Mesh, PointCloud, TexturedMesh
 from recon_cli.cli import run
 
@@ -53,11 +54,12 @@ def test_the_room_stands_upright_on_its_floor_in_metres(room: Path) -> None:
 
 
 def test_it_is_where_the_cloud_of_the_same_depth_is(tmp_path: Path) -> None:
-    """In the world of the poses, vertices of the mesh lie on the cloud that `recon pointcloud` makes."""
+    """In the world of the poses, vertices of the mesh lie on the cloud that `recon pointcloud` makes of these pixels."""
     cloud = tmp_path / "room.ply"
     assert recon("pointcloud", ROOM / "room.mp4", *POSED, *FEW, "-o", cloud) == 0
     raw = tmp_path / "raw.ply"
-    assert recon("mesh", ROOM / "room.mp4", *POSED, *COARSE, "--up", "camera", "-o", raw) == 0
+    of_clouds = ["--edge", EDGE, "--up", "camera"]
+    assert recon("mesh", ROOM / "room.mp4", *POSED, *COARSE, *of_clouds, "-o", raw) == 0
     points, vertices = read_ply(cloud).points, cloud_of(read_scene(raw).shape).points
     apart, _ = cKDTree(points).query(vertices)
     assert np.median(apart) < 0.024, "of voxels of 0.04"
