@@ -54,7 +54,7 @@ def test_the_room_stands_upright_on_its_floor_in_metres(room: Path) -> None:
 
 
 def test_it_is_where_the_cloud_of_the_same_depth_is(tmp_path: Path) -> None:
-    """In the world of the poses, vertices of the mesh lie on the cloud that `recon pointcloud` makes of these pixels."""
+    """In the world of the poses, vertices of the mesh lie on the cloud that `recon pointcloud` makes of this depth."""
     cloud = tmp_path / "room.ply"
     assert recon("pointcloud", ROOM / "room.mp4", *POSED, *FEW, "-o", cloud) == 0
     raw = tmp_path / "raw.ply"
