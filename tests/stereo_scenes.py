@@ -47,7 +47,7 @@ class Layer:
     depth_of_lobes: float = 0.0
     """In parts of the radius."""
     restless: float = 0.0
-    """How far its texture jumps in each frame, as water does."""
+    """How far its texture goes to and fro, elsewhere in another direction and anew in each frame, as water does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,10 +187,10 @@ def _flicker(pairs: list[tuple[np.ndarray, View]]) -> float:
 
 def _row(scene: Scene, number: int, time: int) -> list[float]:
     layer = scene.layers[number]
-    jump = np.random.default_rng((scene.seed, number, time)).uniform(-layer.restless, layer.restless, 2)
+    phase = float(np.random.default_rng((scene.seed, number, time)).uniform(0, 2 * np.pi))
     middle = np.add(layer.middle, time * np.subtract(layer.velocity, scene.pan))
     shape = (layer.radius, layer.thickness, layer.lobes, layer.depth_of_lobes)
-    return [layer.kind, *middle, layer.parallax, *layer.slant, *shape, *jump]
+    return [layer.kind, *middle, layer.parallax, *layer.slant, *shape, layer.restless, phase]
 
 
 @cache
@@ -212,9 +212,10 @@ def _render(table, textures, share, colour, parallax, shares):  # noqa: ANN001, 
             for part in range(16):
                 x, y = (column + (part % 4 + 0.5) / 4) / width, (row + (part // 4 + 0.5) / 4) / width
                 layer, u, _ = _found(table, x, y, share)
-                _looked_up(
-                    colour[row, column], textures[layer], u + table[layer, 10], y - table[layer, 2] + table[layer, 11]
-                )
+                v = y - table[layer, 2]
+                wave, phase = table[layer, 10], table[layer, 11]
+                to_x, to_y = wave * np.sin(40 * v + phase), wave * np.sin(35 * u + 2 * phase)
+                _looked_up(colour[row, column], textures[layer], u + to_x, v + to_y)
                 at = u + table[layer, 1]
                 in_source, _, _ = _found(table, at, y, 0.0)
                 shares[row, column, 0] += (in_source != layer) / 16

@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int16, Int32, UInt8, UInt16
+from jaxtyping import Bool, Float32, Float64, Int16, Int32, Int64, UInt8, UInt16
 
 from recon.stages.stereo.fill import filled
 from recon.stages.stereo.kernels import WHOLE
 from recon.stages.stereo.motion import Motion, PlaceMap
-from recon.stages.stereo.recall import MIXED, STILL, Plate, kernels
-from recon.stages.stereo.warp import behind, seen_from
+from recon.stages.stereo.recall import AGREES, MIXED, MOVING, STILL, Plate, kernels
+from recon.stages.stereo.warp import THREADS, behind, by_rows, seen_from
 from recon.types import Parallax, Samples
 
 MOST_BYTES: Final = 512 << 20
@@ -54,8 +54,8 @@ class _Buffer:
 
     pictures: UInt8[np.ndarray, "n h w 3"] | UInt16[np.ndarray, "n h w 3"]
     parallaxes: Float32[np.ndarray, "n h w"]
-    agrees: Bool[np.ndarray, "n h w"]
-    """Where a frame beside it shows the same."""
+    agrees: UInt8[np.ndarray, "n h w"]
+    """What the frames beside it say (`recall.AGREES`, `recall.DIFFERS`)."""
     states: UInt8[np.ndarray, "n h w"]
     """See `recall.STILL`."""
     places: list[PlaceMap]
@@ -124,7 +124,7 @@ def _empty(first: tuple[Samples, Parallax], most_bytes: int) -> _Buffer:
     return _Buffer(
         np.zeros((*shape, 3), picture.dtype),
         np.zeros(shape, np.float32),
-        np.zeros(shape, bool),
+        np.zeros(shape, np.uint8),
         np.zeros(shape, np.uint8),
         [np.eye(4)],
         [-1],
@@ -139,7 +139,7 @@ def _take(buffer: _Buffer, coming: Iterator[tuple[Samples, Parallax]]) -> None:
         place = buffer.motion.follow(*frame)
         buffer.places.append(np.eye(4) if place is None else place)
         buffer.parts.append(buffer.parts[-1] + (place is None))
-        buffer.agrees[slot] = False
+        buffer.agrees[slot], buffer.states[slot] = 0, _mixed(frame[1])
         if slot > 1 and place is not None:
             _compare(buffer, slot, slot - 1)
             _compare(buffer, slot - 1, slot)
@@ -147,9 +147,10 @@ def _take(buffer: _Buffer, coming: Iterator[tuple[Samples, Parallax]]) -> None:
 
 def _compare(buffer: _Buffer, slot: int, other: int) -> None:
     full = 255 if buffer.pictures.itemsize == 1 else 65535
-    own, beside = ((buffer.pictures[each], buffer.parallaxes[each]) for each in (slot, other))
-    motion = buffer.motions(slot, other)[0]
-    kernels().agree(own, beside, motion, (NOISE * full, SAME), buffer.agrees[slot])
+    own = buffer.pictures[slot], buffer.parallaxes[slot]
+    beside = buffer.pictures[other], buffer.parallaxes[other], buffer.states[other]
+    motion, agrees, limits = buffer.motions(slot, other)[0], buffer.agrees[slot], (NOISE * full, SAME)
+    by_rows(lambda rows: kernels().agree(own, beside, motion, limits, agrees, rows), len(agrees), THREADS)
 
 
 def _drop(buffer: _Buffer, until: int, plate: Plate) -> Plate:
@@ -173,19 +174,24 @@ def _swept_back(buffer: _Buffer, until: int) -> list[_Memory]:
     plate: Plate | None = None
     memories = []
     for slot in range(buffer.last, 0, -1):
-        buffer.states[slot] = _states(buffer.agrees[slot], buffer.parallaxes[slot])
+        buffer.states[slot] = _states(buffer.agrees[slot], buffer.states[slot])
         plate = _stepped(buffer, slot, slot + 1, plate)
         if slot <= until:
             memories.append(_remembered(plate, slot))
     return memories
 
 
-def _states(agrees: Region, parallax: Parallax) -> UInt8[np.ndarray, "h w"]:
-    """By a vote of 25 pixels, for a few agree by chance."""
-    states: UInt8[np.ndarray, "h w"] = cv2.medianBlur(agrees.astype(np.uint8), 5)
+def _states(agrees: UInt8[np.ndarray, "h w"], before: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """By a vote of 25 pixels, for a few agree by chance; mixed ones stay."""
+    still = cv2.medianBlur((agrees == AGREES).astype(np.uint8), 5)
+    return np.where(before == MIXED, MIXED, np.where(still > 0, STILL, MOVING)).astype(np.uint8)
+
+
+def _mixed(parallax: Parallax) -> UInt8[np.ndarray, "h w"]:
+    """MIXED beside something nearer, MOVING elsewhere."""
     around = np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)
-    states[parallax - cv2.erode(parallax, around) > SAME] = MIXED
-    return states
+    nearer = parallax - cv2.erode(parallax, around) > SAME
+    return np.where(nearer, MIXED, MOVING).astype(np.uint8)
 
 
 def _stepped(buffer: _Buffer, slot: int, beside: int, plate: Plate | None) -> Plate:
@@ -194,7 +200,8 @@ def _stepped(buffer: _Buffer, slot: int, beside: int, plate: Plate | None) -> Pl
     if plate is None or buffer.parts[slot] != buffer.parts[beside]:
         return Plate(np.where(states == STILL, slot, -1).astype(np.int16), parallax.copy())
     after = Plate(np.zeros(parallax.shape, np.int16), np.zeros_like(parallax))
-    kernels().step(slot, (parallax, states), plate, buffer.motions(slot, beside), SAME, after)
+    own, motions = (slot, parallax, states, float(parallax.max())), buffer.motions(slot, beside)
+    by_rows(lambda rows: kernels().step(own, plate, motions, SAME, after, rows), len(parallax), THREADS)
     return after
 
 
@@ -209,9 +216,9 @@ def _remembered(plate: Plate, slot: int) -> _Memory:
 def _eyes(
     buffer: _Buffer, slot: int, memories: tuple[_Memory, _Memory], shares: tuple[float, float]
 ) -> tuple[Samples, Samples]:
-    picture, parallax = buffer.pictures[slot].copy(), buffer.parallaxes[slot].copy()
+    frame = buffer.pictures[slot], buffer.parallaxes[slot]
     plate = _behind(buffer, slot, memories) if any(len(each.where) for each in memories) else None
-    left, right = (_eye((picture, parallax), plate, share) for share in shares)
+    left, right = (_eye(frame, plate, share) for share in shares)
     return left, right
 
 
@@ -262,18 +269,31 @@ def _recall(buffer: _Buffer, slot: int, plate: Plate, picture: Samples) -> None:
 def _agreed(before: _Recalled, after: _Recalled) -> tuple[Region, _Recalled]:
     """What is known, of both sweeps; where they differ, nothing is."""
     both, known = before.known & after.known, before.known | after.known
-    picture, parallax = after.picture.copy(), after.parallax.copy()
-    picture[before.known], parallax[before.known] = before.picture[before.known], before.parallax[before.known]
-    if both.any():
-        one, other = (each.picture[both].astype(np.int64) for each in (before, after))
-        picture[both] = (one + other + 1) // 2
-        parallax[both] = (before.parallax[both] + after.parallax[both]) / 2
-        full = 255 if picture.itemsize == 1 else 65535
-        differ = np.zeros(both.shape, np.float32)
-        differ[both] = np.abs((one - other).sum(axis=-1)) > 2 * NOISE * full
-        differ[both] += np.abs(before.parallax[both] - after.parallax[both]) > SAME
-        known &= ~(both & (cv2.blur(differ, (5, 5)) > 0.4 * cv2.blur(both.astype(np.float32), (5, 5))))
-    return known, _Recalled(picture, parallax, known)
+    _copy(before, np.flatnonzero(before.known & ~after.known), after)
+    together = np.flatnonzero(both)
+    if len(together):
+        one, other = (each.picture.reshape(-1, 3)[together].astype(np.int64) for each in (before, after))
+        full = 255 if after.picture.itemsize == 1 else 65535
+        differ = np.abs((one - other).sum(axis=-1)) > 2 * NOISE * full
+        differ |= np.abs(before.parallax.ravel()[together] - after.parallax.ravel()[together]) > SAME
+        after.picture.reshape(-1, 3)[together] = (one + other + 1) // 2
+        known &= ~_voted(together[differ], both)
+    return known, after
+
+
+def _copy(source: _Recalled, where: Int64[np.ndarray, " m"], target: _Recalled) -> None:
+    target.picture.reshape(-1, 3)[where] = source.picture.reshape(-1, 3)[where]
+    target.parallax.ravel()[where] = source.parallax.ravel()[where]
+
+
+def _voted(where: Int64[np.ndarray, " m"], among: Region) -> Region:
+    """Where two of five pixels around are those."""
+    if not len(where):
+        return np.zeros_like(among)
+    those = np.zeros(among.shape, np.float32)
+    those.ravel()[where] = 1
+    most: Region = among & (cv2.blur(those, (5, 5)) > 0.4 * cv2.blur(among.astype(np.float32), (5, 5)))
+    return most
 
 
 __all__ = ["MOST_BYTES", "paired"]

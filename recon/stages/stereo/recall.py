@@ -20,6 +20,9 @@ SLOPE = 0.35
 MOVING, STILL, MIXED = range(3)
 """States of pixels: what moves or changes; what moves with the background; what lies beside something nearer."""
 
+AGREES, DIFFERS = 1, 2
+"""What the frames beside a frame say of a pixel."""
+
 
 class Plate(NamedTuple):
     """What lies behind all that is near, in the pixels of one frame."""
@@ -67,25 +70,28 @@ def _moved(motion, x, y, parallax):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _agree(own, other, other_from_own, limits, agrees):  # noqa: ANN001, ANN202
-    """Set where a frame shows what another one shows at the same place; both are pictures and parallax.
+def _agree(own, other, other_from_own, limits, agrees, rows):  # noqa: ANN001, ANN202
+    """Note where a frame shows what another one shows at the same place (AGREES), and where not (DIFFERS).
 
-    ``limits``: differences that are noise, of the colours, summed, and of parallax.
+    What is hidden in the other one says nothing, nor does a difference to what is mixed there. Both are pictures and
+    parallax, and states of the other one; ``limits`` are what noise explains: of the colours, summed, and of parallax.
     """
     height, width = own[1].shape
-    for row in range(height):
+    for row in range(rows[0], rows[1]):
         for column in range(width):
-            if agrees[row, column]:
-                continue
             parallax = own[1][row, column]
             x, y, there = _moved(other_from_own, (column + 0.5) / width, (row + 0.5) / width, parallax)
             x, y = x * width - 0.5, y * width - 0.5
             if not (0 <= x <= width - 1 and 0 <= y <= height - 1):
                 continue
-            if abs(other[1][int(y + 0.5), int(x + 0.5)] - there) > limits[1]:
+            at_row, at_column = int(y + 0.5), int(x + 0.5)
+            if abs(other[1][at_row, at_column] - there) > limits[1]:
                 continue
             difference, slope = _difference(own[0], row, column, other[0], (x, y))
-            agrees[row, column] = difference <= limits[0] + SLOPE * slope
+            if difference <= limits[0] + SLOPE * slope:
+                agrees[row, column] |= AGREES
+            elif other[2][at_row, at_column] != MIXED:
+                agrees[row, column] |= DIFFERS
 
 
 @no_type_check
@@ -110,23 +116,23 @@ def _difference(own, row, column, other, place):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _step(number, own, before, motions, limit, after):  # noqa: ANN001, ANN202
+def _step(own, before, motions, limit, after, rows):  # noqa: ANN001, ANN202
     """The plate of a frame from that of the frame beside it.
 
     What something nearer hides stays known, and what the frame shows mixed with something nearer; all else is what the
-    frame shows, if that is still. The frame has a ``number``, and ``own`` parallax and states; ``motions`` are the maps
-    of places from it to the frame beside it, and back.
+    frame shows, if that is still. ``own`` are the number of the frame, its parallax, its states and the largest
+    parallax; ``motions`` are the maps of places from it to the frame beside it, and back.
     """
-    own_parallax, states = own
-    height, width = own_parallax.shape
-    farthest = own_parallax.max()
-    for row in range(height):
+    number, own_parallax, states, farthest = own
+    width = own_parallax.shape[1]
+    # pixels by which a place goes elsewhere for a parallax that is larger by one
+    effect = width * (abs(motions[0, 0, 2]) + abs(motions[0, 1, 2]) + abs(motions[0, 3, 2]))
+    for row in range(rows[0], rows[1]):
         for column in range(width):
             here = own_parallax[row, column]
-            x, y = (column + 0.5) / width, (row + 0.5) / width
-            best, best_number = _looked_up(before, motions, x, y, here)
-            if here < farthest - limit:
-                far, far_number = _looked_up(before, motions, x, y, farthest)
+            best, best_number = _looked_up(before, motions, (row, column), here, effect)
+            if (farthest - here) * effect > 0.5:
+                far, far_number = _looked_up(before, motions, (row, column), farthest, effect)
                 if far_number >= 0 and (best_number < 0 or far > best):
                     best, best_number = far, far_number
             deeper = best - here
@@ -138,23 +144,23 @@ def _step(number, own, before, motions, limit, after):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _looked_up(plate, motions, x, y, guess):  # noqa: ANN001, ANN202
-    """What a plate knows at a place of the frame beside it: parallax in this frame, and number."""
+def _looked_up(plate, motions, pixel, guess, effect):  # noqa: ANN001, ANN202
+    """What a plate knows at a pixel of the frame beside it: parallax in this frame, and number."""
     height, width = plate.parallax.shape
-    number, parallax = -1, guess
+    x, y = (pixel[1] + 0.5) / width, (pixel[0] + 0.5) / width
+    parallax = guess
     for _ in range(2):
         there_x, there_y, _ = _moved(motions[0], x, y, parallax)
         column, row = int(np.floor(there_x * width)), int(np.floor(there_y * width))
         if not (0 <= column < width and 0 <= row < height):
             return guess, -1
-        number = plate.number[row, column]
-        if number < 0:
+        if plate.number[row, column] < 0:
             return guess, -1
-        back_x, back_y, parallax = _moved(
-            motions[1], (column + 0.5) / width, (row + 0.5) / width, np.float64(plate.parallax[row, column])
-        )
-        if max(abs(back_x - x), abs(back_y - y)) * width < 1:
-            return parallax, number
+        shown = np.float64(plate.parallax[row, column])
+        _, _, found = _moved(motions[1], (column + 0.5) / width, (row + 0.5) / width, shown)
+        if abs(found - parallax) * effect < 0.5:
+            return found, plate.number[row, column]
+        parallax = found
     return guess, -1
 
 
@@ -258,4 +264,4 @@ def _steady_side(parallax, own_parallax, states, start, limit, reach):  # noqa: 
     return still, moving
 
 
-__all__ = ["MIXED", "MOVING", "STILL", "Kernels", "Plate", "kernels"]
+__all__ = ["AGREES", "DIFFERS", "MIXED", "MOVING", "STILL", "Kernels", "Plate", "kernels"]
