@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from stereo_scenes import (
     FLOWER,
+    RING,
     WALL,
     WALL_BEHIND,
     Layer,
@@ -66,7 +67,7 @@ def test_what_is_hidden_is_found_in_other_frames(camera: str, request: pytest.Fi
     shown, frames = request.getfixturevalue(camera)
     alone = figures(shown, 0.5, one_by_one(frames[:10], 0.5))
     with_others = figures(shown, 0.5, right_eyes(frames[:10]))
-    assert with_others.hidden > 29  # 22.7 from beside
+    assert with_others.hidden > 30  # 22.7 from beside
     assert with_others.hidden > alone.hidden + 6
     assert with_others.flicker < 0.015  # 0.054
     assert with_others.visible > 47.5
@@ -81,6 +82,24 @@ def test_the_left_eye_and_an_untouched_one(panned: tuple[Scene, Frames]) -> None
     untouched, whole = zip(*paired(iter(frames[:8]), (0.0, 1.0)), strict=True)
     assert all(are_equal(list(untouched), [picture for picture, _ in frames[:8]]))
     assert figures(shown, 1.0, list(whole)).hidden > 25
+
+
+def test_a_camera_that_travels_sees_behind_what_stands_still() -> None:
+    """Nothing moves by itself; each thing moves by its depth, so that no single shift fits them all."""
+
+    def layer(kind: int, middle: tuple[float, float], parallax: float, **shape: float) -> Layer:
+        return Layer(kind, middle, (0.3 * (parallax - 0.03), 0.0), parallax, **shape)
+
+    things = (
+        layer(WALL, (0.5, 0.28), 0.02),
+        layer(FLOWER, (0.3, 0.2), -0.012, radius=0.09, lobes=5, depth_of_lobes=0.25),
+        layer(FLOWER, (0.6, 0.4), 0.0, radius=0.1, lobes=3, depth_of_lobes=0.2),
+        layer(RING, (0.75, 0.2), -0.004, radius=0.08, thickness=0.022),
+    )
+    shown = with_layers(things, 5)
+    travelled = figures(shown, 0.5, right_eyes(list(source(shown, 10, SIZE))))
+    assert travelled.hidden > 29  # 23.9 from beside
+    assert travelled.flicker < 0.02
 
 
 def test_with_a_still_camera_what_is_found_is_exact(still: tuple[Scene, Frames]) -> None:
@@ -212,7 +231,7 @@ def test_light_that_changes_does_not_ghost(still: tuple[Scene, Frames]) -> None:
 # -------------------------------------------------------------------------------------------------------------- motion
 
 
-def test_a_pan_is_measured_to_a_twentieth_of_a_pixel(panned: tuple[Scene, Frames]) -> None:
+def test_a_pan_is_measured_to_a_fiftieth_of_a_pixel(panned: tuple[Scene, Frames]) -> None:
     corners = np.array([[0.1, 0.1, 0.02], [0.9, 0.1, 0.024], [0.1, 0.5, 0.015], [0.9, 0.5, 0.02]])
     motion = Motion()
     maps = [motion.follow(*frame) for frame in panned[1]]
@@ -220,7 +239,7 @@ def test_a_pan_is_measured_to_a_twentieth_of_a_pixel(panned: tuple[Scene, Frames
     for time, now_from_start in enumerate(maps[1:], 1):
         assert now_from_start is not None
         shift = (moved(now_from_start, corners) - corners) * SIZE[0]
-        assert shift[:, :2] == pytest.approx(np.tile([-PAN, -PAN / 8], (4, 1)) * time * SIZE[0], abs=0.08)
+        assert shift[:, :2] == pytest.approx(np.tile([-PAN, -PAN / 8], (4, 1)) * time * SIZE[0], abs=0.02)
         assert shift[:, 2] == pytest.approx(0, abs=0.03)
 
 

@@ -36,6 +36,10 @@ NOISE: Final = 0.05 / SMALL
 """Of a followed point, in widths."""
 PRIOR: Final = np.array([0.1, 0.1, 1.0, 1.0, 0.1, 0.1, 1.0, 1.0, 0.02, 0.02, 0.3])
 """Deviations of the eleven numbers of a motion from none, before any point is seen."""
+OF_A_PLANE: Final = np.where(np.arange(11) % 4 == 2, 1e-9, PRIOR)
+"""The same where parallax plays no part: a camera that turns, or anything that moves before a plane."""
+DEEPER: Final = 0.85
+"""Parallax plays its part where the points then follow so much better: else it would only fit their noise."""
 
 
 class _Look(NamedTuple):
@@ -160,20 +164,37 @@ def _fit(
         return None
     error = np.linalg.norm(before[:, :2] @ similar[:, :2].T + similar[:, 2] - now[:, :2], axis=1)
     weight = (error < reach).astype(np.float64)
-    motion = np.eye(4)
-    for _ in range(8):
-        motion[[0, 1, 3]] = _solved(before, now, weight)
-        error = np.linalg.norm(moved(motion, before)[:, :2] - now[:, :2], axis=1)
-        spread = max(1.4826 * float(np.median(error[weight > 0])), NOISE)
-        weight = np.where(error < 4 * spread, (1 - np.minimum(error / (4 * spread), 1) ** 2) ** 2, 0.0)
-        if np.count_nonzero(weight[far]) < MATCHED * np.count_nonzero(far):
-            return None
+    plane, deep = (_robust(before, now, weight, prior) for prior in (OF_A_PLANE, PRIOR))
+    motion, weight, _ = deep if deep[2] < DEEPER * plane[2] else plane
+    if np.count_nonzero(weight[far]) < MATCHED * np.count_nonzero(far):
+        return None
     motion[2] = _solved_parallax(motion, before, now, weight)
     return motion, weight > 0
 
 
+def _robust(
+    before: Float64[np.ndarray, "n 3"],
+    now: Float64[np.ndarray, "n 3"],
+    weight: Float64[np.ndarray, " n"],
+    prior: Float64[np.ndarray, " 11"],
+) -> tuple[PlaceMap, Float64[np.ndarray, " n"], float]:
+    """A motion by Tukey's weights, these, and the spread of what follows it."""
+    motion, spread = np.eye(4), np.inf
+    for _ in range(8):
+        motion[[0, 1, 3]] = _solved(before, now, weight, prior)
+        error = np.linalg.norm(moved(motion, before)[:, :2] - now[:, :2], axis=1)
+        spread = max(1.4826 * float(np.median(error[weight > 0])), NOISE)
+        weight = np.where(error < 4 * spread, (1 - np.minimum(error / (4 * spread), 1) ** 2) ** 2, 0.0)
+        if not weight.any():
+            break
+    return motion, weight, spread
+
+
 def _solved(
-    before: Float64[np.ndarray, "n 3"], now: Float64[np.ndarray, "n 3"], weight: Float64[np.ndarray, " n"]
+    before: Float64[np.ndarray, "n 3"],
+    now: Float64[np.ndarray, "n 3"],
+    weight: Float64[np.ndarray, " n"],
+    prior: Float64[np.ndarray, " 11"],
 ) -> Float64[np.ndarray, "3 4"]:
     """Rows x, y and 1 of a motion by least squares, linear in its eleven numbers (Hartley and Zisserman, 7.1)."""
     ones, none = np.ones((len(before), 1)), np.zeros((len(before), 4))
@@ -181,7 +202,7 @@ def _solved(
     of_x = np.concatenate([place, none, -now[:, :1] * before], axis=1)
     of_y = np.concatenate([none, place, -now[:, 1:2] * before], axis=1)
     root = np.sqrt(np.concatenate([weight, weight]))[:, None]
-    system = np.concatenate([root * np.concatenate([of_x, of_y]), np.diag(NOISE / PRIOR)])
+    system = np.concatenate([root * np.concatenate([of_x, of_y]), np.diag(NOISE / prior)])
     shift = root[:, 0] * (now[:, :2] - before[:, :2]).T.ravel()
     values = np.linalg.lstsq(system, np.concatenate([shift, np.zeros(11)]), rcond=None)[0]
     rows: Float64[np.ndarray, "3 4"] = np.append(values, 0.0).reshape(3, 4) + np.eye(4)[[0, 1, 3]]

@@ -127,11 +127,15 @@ def _step(own, before, motions, limit, after, rows):  # noqa: ANN001, ANN202
     width = own_parallax.shape[1]
     # pixels by which a place goes elsewhere for a parallax that is larger by one
     effect = width * (abs(motions[0, 0, 2]) + abs(motions[0, 1, 2]) + abs(motions[0, 3, 2]))
+    still = (motions[0] == np.eye(4)).all()
     for row in range(rows[0], rows[1]):
         for column in range(width):
             here = own_parallax[row, column]
-            best, best_number = _looked_up(before, motions, (row, column), here, effect)
-            if (farthest - here) * effect > 0.5:
+            if still:
+                best, best_number = np.float64(before.parallax[row, column]), before.number[row, column]
+            else:
+                best, best_number = _looked_up(before, motions, (row, column), here, effect)
+            if not still and (farthest - here) * effect > 0.5:
                 far, far_number = _looked_up(before, motions, (row, column), farthest, effect)
                 if far_number >= 0 and (best_number < 0 or far > best):
                     best, best_number = far, far_number
