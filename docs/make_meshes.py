@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from commands import ROOT, Work, folders, machine, write_page
+from mesh_distance import FARTHEST
 
 PAGE: Final = ROOT / "docs" / "meshes.md"
 
@@ -142,13 +143,18 @@ COLUMNS: Final[tuple[tuple[str, Callable[[Row], str]], ...]] = (
     ("P 5 cm", lambda row: f"{row.wide.precision:.3f}"),
     ("R 5 cm", lambda row: f"{row.wide.recall:.3f}"),
     ("F 5 cm", lambda row: f"{row.wide.f:.3f}"),
-    ("accuracy, mm", lambda row: f"{1000 * row.accuracy:.1f}"),
-    ("completeness, mm", lambda row: f"{1000 * row.completeness:.1f}"),
+    ("accuracy, mm", lambda row: _median(row.accuracy)),
+    ("completeness, mm", lambda row: _median(row.completeness)),
     ("triangles", lambda row: f"{row.triangles / 1000:,.0f} k"),
     ("trust", lambda row: row.trust or "-"),
 )
 
 Words = tuple[str | Path, ...]
+
+
+def _median(metres: float) -> str:
+    """Millimetres; what is farther than `docs/mesh_distance.py` looks is not known."""
+    return f"{1000 * metres:.1f}" if metres < FARTHEST else f"> {1000 * FARTHEST:.0f}"
 
 
 HEAD: Final = """# Meshes
@@ -165,10 +171,11 @@ noise, and nothing where the sensor is blind (shiny, black or bright things, and
 quarter of their pixels in the kitchen, for colour is seen wider than depth). What a network puts there counts as
 wrong, even where it is right.
 
-* Points are spread evenly over both surfaces, 10 000 for a square metre, from one seed. **P**recision: the part of
-  the mesh's that lie nearer to one of the reference than 2 or 5 cm. **R**ecall: the part of the reference's that lie
-  so near to the mesh. **F**: their harmonic mean. **accuracy** and **completeness** are the median distances; two
-  samples of the very same surface are 5 mm apart.
+* Points are spread evenly over both surfaces, 10 000 for a square metre, from one seed; 250 000 of each at most are
+  looked up among all of the other's. **P**recision: the part of the mesh's that lie nearer to one of the reference than
+  2 or 5 cm. **R**ecall: the part of the reference's that lie so near to the mesh. **F**: their harmonic mean.
+  **accuracy** and **completeness** are the median distances, as far as 25 cm; two samples of the very same surface are
+  5 mm apart.
 * **depth**: the data set's own (*sensor*; *exact* where it was rendered); or that of Depth Anything V2 Small, 280
   pixels: a network for single pictures, whose scale and shift change from picture to picture (its file is not the
   official one: one of its 239 tensors was lost and has been estimated anew). It has its metres from the sensor's map

@@ -1,7 +1,7 @@
 """How well a mesh agrees with a true one: `python docs/mesh_distance.py mesh.ply true.ply`.
 
-Prints JSON: precision, recall and F at each of the distances, median distances both ways, all in metres, of points that
-are spread evenly over both surfaces (`recon.evaluation.clouds`), of which some are looked up. What is farther than 25 cm
+Prints JSON: precision, recall and F at each of the distances, median distances both ways, all in metres, of points
+that are spread evenly over both surfaces (`recon.evaluation.clouds`), of which some are looked up. What is farther than
 25 cm counts as 25 cm. Nothing is aligned.
 """
 
