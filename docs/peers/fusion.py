@@ -102,9 +102,8 @@ class Open3D:
     def adding(self, frame: PosedFrame) -> Callable[[], None]:
         """One more frame, in whole millimetres."""
         tensor, image = self._o3d.core.Tensor, self._o3d.t.geometry.Image
-        matrix = frame.intrinsics.matrix.copy()
-        matrix[:2, 2] -= 0.5  # Open3D counts pixels from the middle of the first one
-        lens, camera_from_world = tensor(matrix), tensor(inverse(frame.world_from_camera))
+        # The volume takes the pixel in which a point falls: its pixels are counted from the corner, as ours are.
+        lens, camera_from_world = tensor(frame.intrinsics.matrix), tensor(inverse(frame.world_from_camera))
         depth = image(tensor(np.rint(np.nan_to_num(frame.depth, nan=0.0) * MILLIMETRES).astype(np.uint16)[..., None]))
         rgb, limits = image(tensor(np.array(frame.frame.rgb))), (MILLIMETRES, self._far)
 
