@@ -286,10 +286,10 @@ def _holds_pictures_alone(folder: Path) -> bool:
     return folder.is_dir() and all(_OUR_PICTURE.fullmatch(path.name) for path in folder.iterdir())
 
 
-def is_done(output: Path, settings: Section) -> bool:
-    """Whether a result is there that recon made with these settings."""
+def is_done(output: Path, files: Sequence[Path], settings: Section) -> bool:
+    """Whether all files of a result are there, and recon made them with these settings."""
     path = record_of(output)
-    if not (output.exists() and _is_record(path)):
+    if not (all(file.exists() for file in files) and _is_record(path)):
         return False
     made = {name: value for name, value in read_yaml(path).items() if name != PROVENANCE}
     return made == settings.model_dump(mode="json", exclude=_FOR_ONE_RUN)

@@ -80,12 +80,12 @@ def _convert(
     video: Path, output: Path | None, settings: StereoRunSettings, general: General, screen: "Terminal"
 ) -> None:
     from recon.pipelines.stereo import require_flat, stereo_run
-    from recon.pipelines.stereo_film import eye_names, output_of, require_ending, write_film
+    from recon.pipelines.stereo_film import files_of, output_of, require_ending, write_film
     from recon.pipelines.stereo_picture import is_picture, write_picture, write_wiggle
 
     output = output or output_of(video, settings.layout)
     require_ending(output, video, settings.layout)
-    files = eye_names(output) if settings.layout.layout == "separate" else (output,)
+    files = files_of(output, settings.layout)
     output = claimed_file(output, output.suffix.lower(), video, overwrite=general.overwrite, beside=files)
     require_flat(video, settings)
     with stereo_run(video, output, settings, screen) as run:
@@ -110,13 +110,13 @@ def _batch(
 ) -> None:
     """Each file of a folder; one that fails does not stop the others, but the command then fails."""
     from recon.errors import ReconError
-    from recon.pipelines.stereo_film import films_of, output_of
+    from recon.pipelines.stereo_film import files_of, films_of, output_of
 
-    failed = 0
-    for video in films_of(folder, recursive=recursive):
+    failed, videos = 0, films_of(folder, recursive=recursive)
+    for video in videos:
         place = (output or folder) / video.relative_to(folder).parent
         target = place / output_of(video, settings.layout).name
-        if is_done(target, settings):
+        if is_done(target, files_of(target, settings.layout), settings):
             logger.info("%s: is done", target)
             continue
         try:
@@ -125,4 +125,4 @@ def _batch(
             failed += 1
             logger.error("%s", error)  # noqa: TRY400 - one line, no traceback
     if failed:
-        raise ReconError(f"{folder}: {failed} films could not be converted, see above")
+        raise ReconError(f"{folder}: {failed} of {len(videos)} could not be converted, see above")

@@ -71,7 +71,7 @@ def write_film(run: StereoRun, output: Path, settings: StereoRunSettings, observ
     clip = look_at(run.source.info.path)
     segments = _Segments(run, clip, _parts(output, run, settings), settings)
     segments.write(observer)
-    names = output_names(output, run)
+    names = files_of(output, run.layout)
     first = segments.first
     films = _film(run, clip, first.look, settings)
     notes = [note for number, name in enumerate(names) for note in join(segments.files(number), films[number], name)]
@@ -118,15 +118,11 @@ def _is_made(file: Path) -> bool:
     return PARTS in file.parent.suffixes or file.with_name(f"{file.name}.yaml").is_file()
 
 
-def output_names(output: Path, run: StereoRun) -> tuple[Path, ...]:
+def files_of(output: Path, layout: LayoutSettings) -> tuple[Path, ...]:
     """The file, or those of the left and the right eye."""
-    return eye_names(output) if run.layout.layout == "separate" else (output,)
-
-
-def eye_names(output: Path) -> tuple[Path, Path]:
-    """Files of two separate eyes."""
-    left, right = (output.with_name(f"{output.stem}.{eye}{output.suffix}") for eye in ("left", "right"))
-    return left, right
+    if layout.layout != "separate":
+        return (output,)
+    return tuple(output.with_name(f"{output.stem}.{eye}{output.suffix}") for eye in ("left", "right"))
 
 
 def parts_of(output: Path) -> Path:
@@ -262,4 +258,4 @@ def _film(run: StereoRun, clip: Clip, look: Look, settings: StereoRunSettings) -
     return [film] * run.packing().pictures
 
 
-__all__ = ["FilmSummary", "eye_names", "io_layout", "output_names", "parts_of", "write_film"]
+__all__ = ["FilmSummary", "files_of", "io_layout", "parts_of", "write_film"]

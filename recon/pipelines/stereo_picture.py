@@ -14,7 +14,7 @@ from recon.files import whole_file
 from recon.io.pictures import is_pictures
 from recon.io.store import ShotSpan
 from recon.pipelines.stereo import Stereo, StereoRun
-from recon.pipelines.stereo_film import output_names
+from recon.pipelines.stereo_film import files_of
 from recon.types import Picture, Samples
 
 MOMENTS: Final = 6
@@ -47,7 +47,7 @@ def write_picture(run: StereoRun, output: Path) -> tuple[Path, ...]:
         VideoError: it cannot be written.
     """
     (made,) = _at(run, run.maps.shots[0])
-    names = output_names(output, run)
+    names = files_of(output, run.layout)
     for name, picture in zip(names, made.pictures, strict=True):
         swapped = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         coded, data = cv2.imencode(name.suffix, swapped, [cv2.IMWRITE_JPEG_QUALITY, 95])
