@@ -19,9 +19,14 @@ from recon.types import Samples
 
 SAME_SURFACE = 1.0
 """Neighbours whose parallax differs by more pixels lie on two surfaces."""
-LEAST = 300.0
-BESIDE = 0.2
-NEAR = 1
+LEAST_STEP = 300.0
+"""Squared difference of the colours (0 to 255) of two sides below which a silhouette cannot be told from noise."""
+MOST_BESIDE = 0.2
+"""Of that, what two pixels may differ from a mixture of the sides."""
+MOST_TEXTURE = 0.1
+"""Of that, what the sides may change from pixel to pixel."""
+TAPS = 4
+"""Rows above and below that a fill is made to agree with; further apart in large pictures."""
 WHOLE = 0.999
 """Part of a pixel from which on it counts as covered: what is missing is the error of 32-bit numbers."""
 
@@ -69,28 +74,13 @@ def kernels() -> Kernels:
     """Compiled at the first use; numba is imported then."""
     from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only stereo has to spend
 
-    for part in (
-        _row_of,
-        _read,
-        _is_border,
-        _sharpened,
-        _taps,
-        _colour_at,
-        _insert,
-        _lay,
-        _lay_all,
-        _place,
-        _mixed,
-        _draw_part,
-        _draw_whole,
-        _draw,
-    ):
+    reading = (_row_of, _scale, _read)
+    laying = (_is_border, _apart, _between, _unmix, _found, _insert, _lay, _lay_all)
+    drawing = (_taps, _colour_at, _place, _mixed, _draw_part, _draw_whole, _draw, _guess_parallax, _write)
+    filling = (_reach, _reflected, _add_side, _fill_gap, _settle_pixel)
+    for part in (*reading, *laying, *drawing, *filling):
         register_jitable(part)
-    for part in (_write, _guess_parallax):
-        register_jitable(part)
-    for part in (_reach, _reflected, _add_side, _fill_gap, _settle_pixel):
-        register_jitable(part)
-    return Kernels(compiled(_see), compiled(_fill), compiled(_settle))
+    return Kernels(*map(compiled, (_see, _fill, _settle)))
 
 
 # Numba infers the types of the functions below itself.
@@ -124,15 +114,22 @@ def _see(picture, parallax, shift, target, rows):  # noqa: ANN001, ANN202
 
 
 @no_type_check
+def _scale(picture):  # noqa: ANN001, ANN202
+    """Colours are counted from 0 to 255, whatever their bits."""
+    return np.float32(1) if picture.itemsize == 1 else np.float32(1) / np.float32(257)
+
+
+@no_type_check
 def _read(picture, parallax, shift, row):  # noqa: ANN001, ANN202
     width = len(parallax)
-    for i in range(width):
-        source = i if shift >= 0 else width - 1 - i
+    scale = _scale(picture)
+    for i in range(np.uint64(width)):
+        source = i if shift >= 0 else np.uint64(width - 1) - i
         for channel in range(3):
-            row.colour[i, channel] = picture[source, channel]
+            row.colour[i, channel] = scale * np.float32(picture[source, channel])
             row.sums[i, channel] = 0
         row.parallax[i] = parallax[source]
-        row.at[i] = i + 0.5 + abs(shift) * parallax[source]
+        row.at[i] = np.float64(i) + 0.5 + abs(shift) * parallax[source]
         row.cover[i] = row.most[i] = row.shown[i] = 0
 
 
@@ -149,7 +146,7 @@ def _lay_all(row):  # noqa: ANN001, ANN202
         if i == width - 1 or _is_border(row.at, i):
             move = 0.0
             if i < width - 1:
-                move = _sharpened(row.colour, row.at, i)
+                move = _found(row.colour, row.at, i)
             end = min(row.at[i] + 0.5 + move, np.float64(width))
             begin = max(begin, 0.0)
             if begin < end:
@@ -167,46 +164,62 @@ def _is_border(at, i):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _sharpened(colour, at, i):  # noqa: ANN001, ANN202
-    """Where the border between pixels i and i + 1 really is: pixels to the right of the middle between them.
+def _found(colour, at, i):  # noqa: ANN001, ANN202
+    """Where the silhouette between pixels i and i + 1 is, in pixels to the right of the middle between them.
 
-    Pixels at a silhouette mix the colours of its sides. How much each of the two has of either side tells where the
-    silhouette is, and what remains is the colour of the side that the pixel belongs to.
+    The two pixels mix the colours of both sides. How much of either each of them holds tells where the silhouette is;
+    what is left of a pixel without the other side is its own colour. It is trusted as far as nothing but a mixture
+    explains the two colours, and as far as the sides are plain beside the step between them.
     """
-    low, high = i + 1 - NEAR, i + NEAR  # the first and the last pixel that may be mixed
-    if low < 1 or high + 2 > len(at):
+    if i < 1 or i + 2 >= len(at) or _is_border(at, i - 1) or _is_border(at, i + 1):
         return 0.0
-    for k in range(low - 1, high + 1):
-        if k != i and _is_border(at, k):
-            return 0.0
-    left, right = (
-        (colour[low - 1, 0], colour[low - 1, 1], colour[low - 1, 2]),
-        (colour[high + 1, 0], colour[high + 1, 1], colour[high + 1, 2]),
-    )
-    red, green, blue = right[0] - left[0], right[1] - left[1], right[2] - left[2]
-    length = red * red + green * green + blue * blue
-    if length < LEAST:
+    length = _apart(colour, i - 1, i + 2)
+    if length < LEAST_STEP:
         return 0.0
-    before = beside = np.float32(0)
-    total = 0.0
-    for k in range(low, high + 1):
-        r, g, b = colour[k, 0] - left[0], colour[k, 1] - left[1], colour[k, 2] - left[2]
-        along = min(max((r * red + g * green + b * blue) / length, np.float32(0)), np.float32(1))
-        beside += (r - along * red) ** 2 + (g - along * green) ** 2 + (b - along * blue) ** 2
-        beside += max(before - along, np.float32(0)) ** 2 * length * 4
-        before = along
-        total += np.float64(along)
-    trust = max(np.float32(1) - beside / (length * BESIDE), np.float32(0))
-    if trust == 0:
+    first, beside_first = _between(colour, i, i, length)
+    second, beside_second = _between(colour, i, i + 1, length)
+    texture = np.float32(0)
+    if i >= 2 and not _is_border(at, i - 2):
+        texture += _apart(colour, i - 2, i - 1)
+    if i + 3 < len(at) and not _is_border(at, i + 2):
+        texture += _apart(colour, i + 2, i + 3)
+    doubt = ((beside_first + beside_second) / MOST_BESIDE + texture / MOST_TEXTURE) / length
+    if doubt >= 1 or first > second:
         return 0.0
-    for k in range(low, high + 1):
-        r, g, b = colour[k, 0] - left[0], colour[k, 1] - left[1], colour[k, 2] - left[2]
-        along = min(max((r * red + g * green + b * blue) / length, np.float32(0)), np.float32(1))
-        move = trust * (along if k <= i else along - np.float32(1))
-        colour[k, 0] -= move * red
-        colour[k, 1] -= move * green
-        colour[k, 2] -= move * blue
-    return np.float64(trust) * (NEAR - total)
+    trust = np.float32(1 - doubt)
+    _unmix(colour, i, trust * first, trust * (np.float32(1) - second))
+    return np.float64(trust * (np.float32(1) - first - second))
+
+
+@no_type_check
+def _apart(colour, i, k):  # noqa: ANN001, ANN202
+    """Squared difference of two colours."""
+    red, green, blue = colour[k, 0] - colour[i, 0], colour[k, 1] - colour[i, 1], colour[k, 2] - colour[i, 2]
+    return red * red + green * green + blue * blue
+
+
+@no_type_check
+def _between(colour, i, k, length):  # noqa: ANN001, ANN202
+    """How much of the right side pixel k holds, 0 to 1, and squared, by how much it is no mixture of the two."""
+    along = np.float32(0)
+    for channel in range(3):
+        left = colour[i - 1, channel]
+        along += (colour[k, channel] - left) * (colour[i + 2, channel] - left)
+    along = min(max(along / length, np.float32(0)), np.float32(1))
+    beside = np.float32(0)
+    for channel in range(3):
+        left = colour[i - 1, channel]
+        beside += (colour[k, channel] - left - along * (colour[i + 2, channel] - left)) ** 2
+    return along, beside
+
+
+@no_type_check
+def _unmix(colour, i, of_right, of_left):  # noqa: ANN001, ANN202
+    """Take the right side out of pixel i and the left side out of pixel i + 1."""
+    for channel in range(3):
+        step = colour[i + 2, channel] - colour[i - 1, channel]
+        colour[i, channel] -= of_right * step
+        colour[i + 1, channel] += of_left * step
 
 
 @no_type_check
@@ -283,15 +296,31 @@ def _draw_part(row, run, k, span):  # noqa: ANN001, ANN202
 
 @no_type_check
 def _draw_whole(row, run, k, pixels):  # noqa: ANN001, ANN202
-    """Whole pixels of one span; the pixel of the run that is seen in the last one."""
+    """Whole pixels of one span; the pixel of the run that is seen in the last one.
+
+    Here the time goes: indices have no sign, for numba tests the others for those that count from the end.
+    """
     sums, colour, at, parallax, shown, cover = row.sums, row.colour, row.at, row.parallax, row.shown, row.cover
-    part = np.float32(0)
-    for j in range(pixels[0], pixels[1]):
-        k, part = _place(at, k, run[1], j + 0.5)
-        sums[j, 0], sums[j, 1], sums[j, 2] = _colour_at(colour, run, k, part)
-        shown[j] = _mixed(parallax, run, k, part)
+    one = np.uint64(1)
+    k, first, last = np.uint64(k), np.uint64(run[0]), np.uint64(run[1])
+    for j in range(np.uint64(pixels[0]), np.uint64(pixels[1])):
+        x = np.float64(j) + 0.5
+        while k < last and at[k + one] <= x:
+            k += one
+        i, m, n = max(k, first + one) - one, min(k + one, last), min(k + one + one, last)
+        part = np.float32(0)
+        if at[k] < x < at[m]:
+            part = np.float32(x - at[k]) / np.float32(at[m] - at[k])
+        a, b, c, d = _taps(part)
+        for channel in range(3):
+            before, behind = (
+                a * colour[i, channel] + b * colour[k, channel],
+                c * colour[m, channel] + d * colour[n, channel],
+            )
+            sums[j, channel] = before + behind
+        shown[j] = parallax[k] + part * (parallax[m] - parallax[k])
         cover[j] = 1
-    return k
+    return np.int64(k)
 
 
 @no_type_check
@@ -337,14 +366,15 @@ def _colour_at(colour, run, k, part):  # noqa: ANN001, ANN202
 def _write(row, target, y, mirrored):  # noqa: ANN001, ANN202
     _guess_parallax(row)
     width = len(row.cover)
-    top = np.float32(255) if target.picture.itemsize == 1 else np.float32(65535)
-    for j in range(width):
-        x = width - 1 - j if mirrored else j
+    scale = np.float32(1) / _scale(target.picture)
+    top, zero = np.float32(255) * scale, np.float32(0)
+    for j in range(np.uint64(width)):
+        x = np.uint64(width - 1) - j if mirrored else j
         cover = row.cover[j]
-        weight = np.float32(1) / cover if cover > 0 else np.float32(0)
+        weight = scale / cover if cover > 0 else zero
         for channel in range(3):
             value = row.sums[j, channel] * weight + np.float32(0.5)
-            target.picture[y, x, channel] = min(max(value, np.float32(0)), top)
+            target.picture[y, x, channel] = np.uint16(min(max(value, zero), top))
         target.parallax[y, x] = row.shown[j]
         target.cover[y, x] = min(cover, np.float32(1))
         target.hole[y, x] = cover < np.float32(0.5)
@@ -404,8 +434,9 @@ def _settle_pixel(seen, fills, picture, reach, y, x):  # noqa: ANN001, ANN202
     height, width = seen.cover.shape
     far = seen.parallax[y, x]
     red, green, blue, weights = 0.0, 0.0, 0.0, 0.0
+    stride = max(1, reach // TAPS)
     for step in (-1, 1):
-        for k in range(reach):
+        for k in range(0, reach, stride):
             v = y + step * k
             if v < 0 or v >= height or (far - seen.parallax[v, x]) * width > SAME_SURFACE * (k + 1):
                 break
@@ -429,7 +460,7 @@ def _fill_gap(seen, fills, y, begin, end):  # noqa: ANN001, ANN202
     share = 0.0 if end == width else 1.0  # of the right side
     if begin > 0 and end < width:
         farther = (seen.parallax[y, end] - seen.parallax[y, begin - 1]) * width
-        share = min(max(0.5 + farther, 0.0), 1.0)
+        share = min(max(0.5 + farther / 2, 0.0), 1.0)
     middle = (begin + end) / 2
     left = middle if end - begin == 1 else begin + seen.cover[y, begin]
     right = middle if end - begin == 1 else end - seen.cover[y, end - 1]
