@@ -212,16 +212,19 @@ BAD: Final = """## What is bad, and why
 
 * **A network's depth bends.** Its metres come from one line for each frame between its disparity and what is known.
   What a line cannot mend is the shape: floors and walls are curved or tilted by some per cent of their distance, in
-  each frame otherwise. At 2 m that is 5 to 10 cm, and 2 cm cannot be had whatever the metres come from: *every frame*
-  knows the true depth of each frame, and is hardly better than *sparse points*. Where frames disagree the mesh is their
-  mean, or has a second skin: it has more triangles than the sensor's.
-* **The first frame alone drifts.** A network for single pictures has another scale in each frame, and nothing says so;
-  the run calls its lengths doubtful where it can know.
+  each frame otherwise. At 2 m that is 5 to 10 cm, so that 2 cm cannot be had wherever the metres come from: *every
+  frame*, which knows the true depth of each frame, is no better than *sparse points*. Where frames disagree the mesh
+  is their mean, or has a second skin: it has more triangles than the sensor's.
+* **In the hospital** it is worst: walls without texture, things as near as 0.3 m and a corridor of 9 m in one picture,
+  which no single line brings to metres.
+* **The first frame alone drifts.** A network for single pictures has another scale in each frame, and one frame says
+  nothing of the others. The run tells that it is doubtful after some seconds; in the hospital, which is over sooner, it
+  does not.
 * **Poses that are found with such depth** take its scale: the whole room is too large or too small, and turned and
-  moved alone it cannot lie on the reference.
-* **Poses that are found with true depth** are where the hospital tells most: it is rendered, and its poses are exact.
-  The given poses of the kitchen were measured, and disagree with its pictures (see [poses.md](poses.md)): what such a
-  mesh loses at 2 cm and not at 5 cm is as much the reference's as its own.
+  moved alone it cannot lie on the reference. What bends costs far more than that.
+* **Poses that are found with true depth** cost next to nothing in the hospital, where the truth is exact. The given
+  poses of the kitchen were measured, and disagree with its pictures (see [poses.md](poses.md)): what those meshes lose
+  at 2 cm and not at 5 cm is as much the reference's as their own.
 * **The far end.** By default depth counts up to six times its median, for a network's error grows with the square of
   depth. True depth is good beyond: without `--max-depth` the hospital loses the end of its corridor.
 """
