@@ -248,7 +248,7 @@ class TestInARun:
     def test_the_camera_is_measured_within_the_bars(self, clip: Path) -> None:
         network: MetricNetwork = Camera70()
         source = open_source(clip, SamplingSettings())
-        pictures = partial(pipeline._spread_pictures, source, Rows(), 2)
+        pictures = partial(pipeline.spread_pictures, source, Rows(), 2)
         measured = partial(pipeline._measured, source, lambda: network, self.content, pictures, Unobserved())
         camera = pipeline.find_camera(source, None, measured)
         inner = Intrinsics.from_fov(70.0, 320, 120)
