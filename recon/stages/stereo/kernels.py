@@ -25,8 +25,6 @@ MOST_BESIDE = 0.2
 """Of that, what two pixels may differ from a mixture of the sides."""
 MOST_TEXTURE = 0.1
 """Of that, what the sides may change from pixel to pixel."""
-TAPS = 4
-"""Rows above and below that a fill is made to agree with; further apart in large pictures."""
 WHOLE = 0.999
 """Part of a pixel from which on it counts as covered: what is missing is the error of 32-bit numbers."""
 
@@ -61,26 +59,17 @@ class Row(NamedTuple):
     """Parallax of that surface."""
 
 
-class Kernels(NamedTuple):
-    """The functions below, compiled."""
-
-    see: Callable[..., None]
-    fill: Callable[..., None]
-    settle: Callable[..., None]
-
-
 @cache
-def kernels() -> Kernels:
-    """Compiled at the first use; numba is imported then."""
+def kernel() -> Callable[..., None]:
+    """`_see`, compiled at the first use; numba is imported then."""
     from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only stereo has to spend
 
     reading = (_row_of, _scale, _read)
     laying = (_is_border, _apart, _between, _unmix, _found, _insert, _lay, _lay_all)
     drawing = (_taps, _colour_at, _place, _mixed, _draw_part, _draw_whole, _draw, _guess_parallax, _write)
-    filling = (_reach, _reflected, _add_side, _fill_gap, _settle_pixel)
-    for part in (*reading, *laying, *drawing, *filling):
+    for part in (*reading, *laying, *drawing):
         register_jitable(part)
-    return Kernels(*map(compiled, (_see, _fill, _settle)))
+    return compiled(_see)
 
 
 # Numba infers the types of the functions below itself.
@@ -313,11 +302,8 @@ def _draw_whole(row, run, k, pixels):  # noqa: ANN001, ANN202
             part = np.float32(x - at[k]) / np.float32(at[m] - at[k])
         a, b, c, d = _taps(part)
         for channel in range(3):
-            before, behind = (
-                a * colour[i, channel] + b * colour[k, channel],
-                c * colour[m, channel] + d * colour[n, channel],
-            )
-            sums[j, channel] = before + behind
+            left = a * colour[i, channel] + b * colour[k, channel]
+            sums[j, channel] = left + (c * colour[m, channel] + d * colour[n, channel])
         shown[j] = parallax[k] + part * (parallax[m] - parallax[k])
         cover[j] = 1
     return np.int64(k)
@@ -397,121 +383,3 @@ def _guess_parallax(row):  # noqa: ANN001, ANN202
             guess = max(guess, row.shown[end])
         row.shown[j:end] = guess
         j = end
-
-
-# ---------------------------------------------------------------------------------------------------------------- holes
-
-
-@no_type_check
-def _fill(seen, fills, rows):  # noqa: ANN001, ANN202
-    """What lies behind what is not covered, row by row."""
-    width = seen.cover.shape[1]
-    for y in range(rows[0], rows[1]):
-        j = 0
-        while j < width:
-            if seen.cover[y, j] >= WHOLE:
-                j += 1
-                continue
-            end = j + 1
-            while end < width and seen.cover[y, end] < WHOLE:
-                end += 1
-            _fill_gap(seen, fills, y, j, end)
-            j = end
-
-
-@no_type_check
-def _settle(seen, fills, picture, reach, rows):  # noqa: ANN001, ANN202
-    """The picture with fills that agree with those above and below, as far as these are of one surface."""
-    for y in range(rows[0], rows[1]):
-        picture[y] = seen.picture[y]
-        for x in range(picture.shape[1]):
-            if seen.cover[y, x] < WHOLE:
-                _settle_pixel(seen, fills, picture, reach, y, x)
-
-
-@no_type_check
-def _settle_pixel(seen, fills, picture, reach, y, x):  # noqa: ANN001, ANN202
-    height, width = seen.cover.shape
-    far = seen.parallax[y, x]
-    red, green, blue, weights = 0.0, 0.0, 0.0, 0.0
-    stride = max(1, reach // TAPS)
-    for step in (-1, 1):
-        for k in range(0, reach, stride):
-            v = y + step * k
-            if v < 0 or v >= height or (far - seen.parallax[v, x]) * width > SAME_SURFACE * (k + 1):
-                break
-            weight = (reach - k) * (0.5 if k == 0 else 1.0)
-            source = fills if seen.cover[v, x] < WHOLE else seen.picture
-            red += weight * source[v, x, 0]
-            green += weight * source[v, x, 1]
-            blue += weight * source[v, x, 2]
-            weights += weight
-    cover = seen.cover[y, x]
-    factor = (1 - cover) / weights
-    picture[y, x, 0] = np.uint16(cover * seen.picture[y, x, 0] + factor * red + 0.5)
-    picture[y, x, 1] = np.uint16(cover * seen.picture[y, x, 1] + factor * green + 0.5)
-    picture[y, x, 2] = np.uint16(cover * seen.picture[y, x, 2] + factor * blue + 0.5)
-
-
-@no_type_check
-def _fill_gap(seen, fills, y, begin, end):  # noqa: ANN001, ANN202
-    """Continue what lies beside a gap, mirrored: the farther side, or both where they are as far."""
-    width = seen.cover.shape[1]
-    share = 0.0 if end == width else 1.0  # of the right side
-    if begin > 0 and end < width:
-        farther = (seen.parallax[y, end] - seen.parallax[y, begin - 1]) * width
-        share = min(max(0.5 + farther / 2, 0.0), 1.0)
-    middle = (begin + end) / 2
-    left = middle if end - begin == 1 else begin + seen.cover[y, begin]
-    right = middle if end - begin == 1 else end - seen.cover[y, end - 1]
-    reach_left = _reach(seen, y, begin - 1, -1, end - begin)
-    reach_right = _reach(seen, y, end, 1, end - begin)
-    for j in range(begin, end):
-        across = min(max((j + 0.5 - left) / max(right - left, 1e-6), 0.0), 1.0)
-        even = min(share, 1 - share)  # of 0.5: fade from one side to the other
-        of_right = share + 2 * even * (across - 0.5)
-        fill = (0.0, 0.0, 0.0)
-        if reach_right > 0 and of_right > 0:
-            fill = _add_side(seen.picture[y], fill, of_right, _reflected(right, j + 0.5, end + 0.5, 1, reach_right))
-        if reach_left > 0 and of_right < 1:
-            fill = _add_side(
-                seen.picture[y], fill, 1 - of_right, _reflected(left, j + 0.5, begin - 0.5, -1, reach_left)
-            )
-        for channel in range(3):
-            fills[y, j, channel] = np.uint16(fill[channel] + 0.5)
-
-
-@no_type_check
-def _reach(seen, y, start, step, most):  # noqa: ANN001, ANN202
-    """Pixels from the border of a gap to the next thing that is nearer, or gap."""
-    width = seen.cover.shape[1]
-    limit = SAME_SURFACE / width
-    x, count = start, 0
-    while 0 <= x < width and count < most and seen.cover[y, x] >= WHOLE:
-        if count > 0 and seen.parallax[y, x] < seen.parallax[y, x - step] - limit:
-            break
-        x += step
-        count += 1
-    return count
-
-
-@no_type_check
-def _reflected(edge, x, first, step, reach):  # noqa: ANN001, ANN202
-    """Where to look for what belongs at x: mirrored at the edge, and to and fro within reach."""
-    if reach == 1:
-        return first
-    away = max(step * (2 * edge - x - first), 0.0)
-    span = reach - 1.0
-    away = away % (2 * span)
-    return first + step * min(away, 2 * span - away)
-
-
-@no_type_check
-def _add_side(picture, fill, weight, x):  # noqa: ANN001, ANN202
-    k = min(max(int(np.floor(x - 0.5)), 0), len(picture) - 1)
-    part = x - 0.5 - k
-    n = min(k + 1, len(picture) - 1) if part > 0 else k
-    red = fill[0] + weight * (picture[k, 0] * (1 - part) + picture[n, 0] * part)
-    green = fill[1] + weight * (picture[k, 1] * (1 - part) + picture[n, 1] * part)
-    blue = fill[2] + weight * (picture[k, 2] * (1 - part) + picture[n, 2] * part)
-    return red, green, blue

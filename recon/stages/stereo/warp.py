@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from recon.stages.stereo.kernels import Target, kernels
+from recon.stages.stereo.kernels import Target, kernel
 from recon.types import Parallax, Samples
 
 THREADS = 2
@@ -54,7 +54,7 @@ def seen_from(picture: Samples, parallax: Parallax, share: float, *, threads: in
         return Seen(picture, parallax, np.zeros(parallax.shape, bool), np.ones(parallax.shape, np.float32))
     empty = np.zeros(parallax.shape, np.float32)
     seen = Target(np.zeros_like(picture), empty, np.zeros_like(empty), np.zeros(parallax.shape, bool))
-    by_rows(lambda rows: kernels().see(picture, parallax, float(share) * width, seen, rows), height, threads)
+    by_rows(lambda rows: kernel()(picture, parallax, float(share) * width, seen, rows), height, threads)
     return Seen(seen.picture, seen.parallax, seen.hole, seen.cover)
 
 
