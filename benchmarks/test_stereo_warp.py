@@ -18,9 +18,9 @@ from recon.stages.stereo.warp import seen_from
 SIZE = (1920, 1080)
 RUNS = 9
 MOST_SEEING = 5.0
-"""Times the processor time of a linear remap that an eye may take (measured: 3.5 to 4.2)."""
+"""Times the processor time of a linear remap that an eye may take (measured: 3.6 to 4.1)."""
 MOST_FILLING = 4.0
-"""The same, for filling its holes (measured: 2.1 to 2.4)."""
+"""The same, for filling its holes (measured: 2.3 to 3.1)."""
 
 
 @pytest.fixture(scope="module")
