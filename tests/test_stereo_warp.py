@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from jaxtyping import TypeCheckError
@@ -146,9 +146,37 @@ def test_eyes_are_mirror_images(parallax: np.ndarray, share: float) -> None:
     np.testing.assert_allclose(filled(seen).astype(int), filled(mirrored)[:, ::-1].astype(int), atol=1)
 
 
+@pytest.mark.parametrize("share", [1.0, -1.0])
+def test_pixels_between_two_surfaces_do_not_fly(share: float) -> None:
+    """Depth that is measured, or estimated, is smooth across silhouettes: that is no surface."""
+    picture, sharp = box(-6, 4)
+    soft = sharp.copy()
+    soft[:, 27:32] = np.array([2.5, 0.5, -1.5, -4, -6], np.float32) / 80
+    soft[:, 48:52] = np.array([-4.5, -2, 0, 2.5], np.float32) / 80
+    belongs = sharp.copy()
+    belongs[:, 29:30], belongs[:, 50:52] = -6 / 80, 4 / 80  # what is more like the box is the box's
+    for one, other in zip(seen_from(picture, soft, share), seen_from(picture, belongs, share), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # -------------------------------------------------------------------------------------------------------------- oracle
 
 PARTS = 64
+
+
+def settled(parallax: np.ndarray, limit: float) -> np.ndarray:
+    """Single pixels on a ramp between two surfaces moved to the one that is more like them."""
+    result = parallax.copy()
+    for row in result:
+        steps = np.diff(row)
+        jumps = np.where(np.abs(steps) > limit, np.sign(steps), 0)
+        begins = np.flatnonzero((jumps != 0) & (np.concatenate([[0], jumps[:-1]]) != jumps))
+        for i in begins:
+            rest = np.flatnonzero(jumps[i:] != jumps[i])
+            ends = sorted((row[i], row[i + (rest[0] if len(rest) else len(jumps) - i)]))
+            inner = slice(i + 1, i + (rest[0] if len(rest) else len(jumps) - i))
+            row[inner] = np.where(row[inner] - ends[0] <= ends[1] - row[inner], *ends)
+    return result
 
 
 def painted(parallax: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -178,7 +206,9 @@ def test_cover_is_what_a_painter_says(rough: np.ndarray, fine: np.ndarray, mask:
     joined = np.array([mask >> bit & 1 for bit in range(28)], bool).reshape(2, 14)
     parallax = fine + np.where(joined, np.float32(0.1), rough)
     seen = seen_from(np.full((2, 14, 3), 99, np.uint8), parallax, share)
-    cover, parts = painted(parallax, share)
+    limit = SAME_SURFACE / 14 / abs(share)
+    assume(np.abs(np.abs(np.diff(parallax)) - limit).min() > 1e-5)  # neither one surface nor two
+    cover, parts = painted(settled(parallax, limit), share)
     np.testing.assert_allclose(seen.cover, cover, atol=16 / PARTS**1.5)  # a part may be lost at each border
     clear = np.abs(cover - 0.5) > 16 / PARTS**1.5
     np.testing.assert_array_equal(seen.hole[clear], cover[clear] < 0.5)
@@ -372,10 +402,10 @@ def test_right_eye_of_a_real_pair() -> None:
     left, right, disparity = skimage.data.stereo_motorcycle()
     disparity = np.where(np.isfinite(disparity), disparity, np.nan).astype(np.float32)
     scores = scored(TruePair(left, right, disparity))
-    assert scores.everywhere.psnr > 24.2
-    assert scores.visible.psnr > 28.9
-    assert scores.edges.psnr > 24.6
-    assert scores.occluded.psnr > 15.7
+    assert scores.everywhere.psnr > 24.3
+    assert scores.visible.psnr > 29.05
+    assert scores.edges.psnr > 24.9
+    assert scores.occluded.psnr > 15.9
     assert scores.everywhere.ssim > 0.89
     assert scores.siou > 0.65
     assert scores.rematch.coverage > 0.9

@@ -18,7 +18,7 @@ from recon.compiled import compiled
 from recon.types import Samples
 
 SAME_SURFACE = 1.0
-"""Neighbours whose parallax differs by more pixels lie on two surfaces."""
+"""Neighbours that the eye sees by more pixels nearer together, or further apart, lie on two surfaces."""
 LEAST_STEP = 300.0
 """Squared difference of the colours (0 to 255) of two sides below which a silhouette cannot be told from noise."""
 MOST_BESIDE = 0.2
@@ -64,8 +64,8 @@ def kernel() -> Callable[..., None]:
     """`_see`, compiled at the first use; numba is imported then."""
     from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only stereo has to spend
 
-    reading = (_row_of, _scale, _read)
-    laying = (_is_border, _apart, _between, _unmix, _found, _insert, _lay, _lay_all)
+    reading = (_row_of, _scale, _read, _is_border, _settle_ramps)
+    laying = (_apart, _between, _unmix, _found, _insert, _lay, _lay_all)
     drawing = (_taps, _colour_at, _place, _mixed, _draw_part, _draw_whole, _draw, _guess_parallax, _write)
     for part in (*reading, *laying, *drawing):
         register_jitable(part)
@@ -97,6 +97,7 @@ def _see(picture, parallax, shift, target, rows):  # noqa: ANN001, ANN202
     row = _row_of(parallax.shape[1])
     for y in range(rows[0], rows[1]):
         _read(picture[y], parallax[y], shift, row)
+        _settle_ramps(row)
         count = _lay_all(row)
         _draw(row, count)
         _write(row, target, y, shift < 0)
@@ -120,6 +121,30 @@ def _read(picture, parallax, shift, row):  # noqa: ANN001, ANN202
         row.parallax[i] = parallax[source]
         row.at[i] = np.float64(i) + 0.5 + abs(shift) * parallax[source]
         row.cover[i] = row.most[i] = row.shown[i] = 0
+
+
+@no_type_check
+def _settle_ramps(row):  # noqa: ANN001, ANN202
+    """Single pixels between two surfaces, of a parallax between theirs, belong to the one that is more like them.
+
+    Measured and estimated depth does not jump at a silhouette; what is in between would fly through the hole.
+    """
+    width = len(row.at)
+    i = 0
+    while i < width - 2:
+        if not _is_border(row.at, i):
+            i += 1
+            continue
+        farther = row.parallax[i + 1] > row.parallax[i]
+        end = i + 1
+        while end < width - 1 and _is_border(row.at, end) and (row.parallax[end + 1] > row.parallax[end]) == farther:
+            end += 1
+        near, far = (i, end) if farther else (end, i)
+        for k in range(i + 1, end):
+            like = near if row.parallax[k] - row.parallax[near] <= row.parallax[far] - row.parallax[k] else far
+            row.at[k] = row.at[like] + (k - like)
+            row.parallax[k] = row.parallax[like]
+        i = end
 
 
 # --------------------------------------------------------------------------------------------------------------- spans

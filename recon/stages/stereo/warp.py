@@ -32,9 +32,11 @@ def seen_from(picture: Samples, parallax: Parallax, share: float, *, threads: in
     """A picture from where x becomes x + share x parallax x width.
 
     Every pixel is a piece of surface that reaches to the middle between it and its neighbours, or half a pixel where
-    these lie on another surface (`kernels.SAME_SURFACE`). Of what meets, the nearest is seen: the smallest parallax.
-    At silhouettes a pixel mixes what it shows by the area that each surface covers; colours between the pixels of a
-    surface come from four of its pixels (Keys 1981), never across a silhouette.
+    these lie on another surface (`kernels.SAME_SURFACE`); single pixels on a ramp between two surfaces belong to the
+    one that is more like them. Of what meets, the nearest is seen: the smallest parallax. Where the colours of the two
+    pixels at a silhouette tell, it lies at a part of a pixel, and each side keeps its own colour. There a pixel mixes
+    what it shows by the area that each surface covers; elsewhere colours between pixels come from four of them
+    (Keys 1981), never across a silhouette. It takes time in proportion to the pixels.
 
     Args:
         picture: 8 or 16 bits.
