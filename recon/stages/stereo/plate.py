@@ -31,7 +31,7 @@ SAME: Final = 0.0015
 """Difference of parallax, in widths, that is still the same surface: noise of depth."""
 EDGE: Final = 2
 """Pixels from an outline whose colours mix those of its two sides."""
-NOISE: Final = 3 * 5 / 255
+NOISE: Final = 3 * 4 / 255
 """Difference of the sum of three colours, in full ranges, that compression and noise explain."""
 REACH: Final = 0.06
 """How far behind an outline something may be seen, in widths, and how far to look for the background beside it."""
