@@ -21,10 +21,11 @@ from av.video.stream import VideoStream
 
 from recon.errors import OptionError, VideoError
 from recon.files import whole_file
-from recon.io.stereo.frames import Look, Samples, frame_from_samples
+from recon.io.stereo.frames import Look, frame_from_samples
 from recon.io.stereo.hdr import svt_options
 from recon.io.stereo.layout import Layout, arrangement_of
 from recon.io.stereo.sei import Framing, Message, NalCodec, frame_packing, hdr10_messages, sei_nal
+from recon.types import Samples
 
 if TYPE_CHECKING:
     _Packet = av.Packet[Any]

@@ -26,11 +26,9 @@ from recon.io.color import ACCURATE, Coding, coding_of
 from recon.io.stereo.hdr import Hdr10, light_from_ffmpeg, mastering_from_ffmpeg
 from recon.io.video import VideoSource
 from recon.settings import SamplingSettings
+from recon.types import Samples
 
 _LOG = logging.getLogger(__name__)
-
-Samples = UInt8[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w 3"]
-"""R'G'B' as a video codes it: full range of 8 bits, or of 16."""
 
 _Shown = UInt8[np.ndarray, "shown_h shown_w 3"] | UInt16[np.ndarray, "shown_h shown_w 3"]
 _DEEP_WHITE = 65535
@@ -265,7 +263,6 @@ __all__ = [
     "FaithfulFrames",
     "FilmFrame",
     "Look",
-    "Samples",
     "frame_from_samples",
     "look_of",
     "samples_from_frame",

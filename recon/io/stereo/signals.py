@@ -17,10 +17,11 @@ from jaxtyping import Float32
 from recon.io.clip import opened
 from recon.io.stereo.boxes import bodies, boxes_in, is_film, top_boxes
 from recon.io.stereo.ebml import arrangement_of_number, stereo_mode
-from recon.io.stereo.frames import Samples, side_data
+from recon.io.stereo.frames import side_data
 from recon.io.stereo.layout import Arrangement, Layout, arrangement_of, layout_from
 from recon.io.stereo.names import layout_in_name
 from recon.io.stereo.sei import FRAME_PACKING, Framing, NalCodec, arrangement_of_packing
+from recon.types import Samples
 
 _KEY_PACKETS = 1
 _VISUAL = 78
