@@ -50,6 +50,8 @@ class Row(NamedTuple):
     """(2 w + 2, 2): begin and end of what is visible, from left to right."""
     runs: np.ndarray
     """(2 w + 2, 2): first and last pixel of the run that a span shows."""
+    mix: Float32[np.ndarray, "w 3"]
+    """Of the silhouette behind each pixel: how far right of the middle it is; parts of the far sides' colours."""
     sums: Float32[np.ndarray, "w 3"]
     """Colours, weighted by the part of the pixel that they cover."""
     cover: Float32[np.ndarray, " w"]
@@ -65,7 +67,7 @@ def kernel() -> Callable[..., None]:
     from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only stereo has to spend
 
     reading = (_row_of, _scale, _read, _is_border, _settle_ramps)
-    laying = (_apart, _between, _unmix, _found, _insert, _lay, _lay_all)
+    laying = (_apart, _between, _unmix, _find, _find_silhouettes, _insert, _lay, _lay_all)
     drawing = (_taps, _colour_at, _place, _mixed, _draw_part, _draw_whole, _draw, _guess_parallax, _write)
     for part in (*reading, *laying, *drawing):
         register_jitable(part)
@@ -85,6 +87,7 @@ def _row_of(width):  # noqa: ANN001, ANN202
         np.zeros((2 * width + 2, 2), np.float64),
         np.zeros((2 * width + 2, 2), np.int64),
         np.zeros((width, 3), np.float32),
+        np.zeros((width, 3), np.float32),
         of_row[1],
         of_row[2],
         of_row[3],
@@ -98,6 +101,7 @@ def _see(picture, parallax, shift, target, rows):  # noqa: ANN001, ANN202
     for y in range(rows[0], rows[1]):
         _read(picture[y], parallax[y], shift, row)
         _settle_ramps(row)
+        _find_silhouettes(row)
         count = _lay_all(row)
         _draw(row, count)
         _write(row, target, y, shift < 0)
@@ -117,7 +121,7 @@ def _read(picture, parallax, shift, row):  # noqa: ANN001, ANN202
         source = i if shift >= 0 else np.uint64(width - 1) - i
         for channel in range(3):
             row.colour[i, channel] = scale * np.float32(picture[source, channel])
-            row.sums[i, channel] = 0
+            row.sums[i, channel] = row.mix[i, channel] = 0
         row.parallax[i] = parallax[source]
         row.at[i] = np.float64(i) + 0.5 + abs(shift) * parallax[source]
         row.cover[i] = row.most[i] = row.shown[i] = 0
@@ -158,9 +162,7 @@ def _lay_all(row):  # noqa: ANN001, ANN202
     begin = row.at[0] - 0.5
     for i in range(width):
         if i == width - 1 or _is_border(row.at, i):
-            move = 0.0
-            if i < width - 1:
-                move = _found(row.colour, row.at, i)
+            move = np.float64(row.mix[i, 0])
             end = min(row.at[i] + 0.5 + move, np.float64(width))
             begin = max(begin, 0.0)
             if begin < end:
@@ -178,31 +180,43 @@ def _is_border(at, i):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _found(colour, at, i):  # noqa: ANN001, ANN202
+def _find_silhouettes(row):  # noqa: ANN001, ANN202
+    """Where each silhouette is, from the colours as they are; then each side keeps its own."""
+    width = len(row.at)
+    for i in range(width - 1):
+        if _is_border(row.at, i):
+            _find(row, i)
+    for i in range(width - 1):
+        if row.mix[i, 1] != 0 or row.mix[i, 2] != 0:
+            _unmix(row.colour, i, row.mix[i, 1], row.mix[i, 2])
+
+
+@no_type_check
+def _find(row, i):  # noqa: ANN001, ANN202
     """Where the silhouette between pixels i and i + 1 is, in pixels to the right of the middle between them.
 
     The two pixels mix the colours of both sides. How much of either each of them holds tells where the silhouette is;
     what is left of a pixel without the other side is its own colour. It is trusted as far as nothing but a mixture
-    explains the two colours, and as far as the sides are plain beside the step between them.
+    explains the two colours, and as far as the sides, three pixels wide at least, are plain beside the step between
+    them.
     """
-    if i < 1 or i + 2 >= len(at) or _is_border(at, i - 1) or _is_border(at, i + 1):
-        return 0.0
+    colour, at = row.colour, row.at
+    if i < 2 or i + 3 >= len(at):
+        return
+    if _is_border(at, i - 2) or _is_border(at, i - 1) or _is_border(at, i + 1) or _is_border(at, i + 2):
+        return
     length = _apart(colour, i - 1, i + 2)
     if length < LEAST_STEP:
-        return 0.0
+        return
     first, beside_first = _between(colour, i, i, length)
     second, beside_second = _between(colour, i, i + 1, length)
-    texture = np.float32(0)
-    if i >= 2 and not _is_border(at, i - 2):
-        texture += _apart(colour, i - 2, i - 1)
-    if i + 3 < len(at) and not _is_border(at, i + 2):
-        texture += _apart(colour, i + 2, i + 3)
+    texture = _apart(colour, i - 2, i - 1) + _apart(colour, i + 2, i + 3)
     doubt = ((beside_first + beside_second) / MOST_BESIDE + texture / MOST_TEXTURE) / length
     if doubt >= 1 or first > second:
-        return 0.0
+        return
     trust = np.float32(1 - doubt)
-    _unmix(colour, i, trust * first, trust * (np.float32(1) - second))
-    return np.float64(trust * (np.float32(1) - first - second))
+    row.mix[i, 0] = trust * (np.float32(1) - first - second)
+    row.mix[i, 1], row.mix[i, 2] = trust * first, trust * (np.float32(1) - second)
 
 
 @no_type_check
