@@ -21,10 +21,10 @@ sys.path.append(str(ROOT / "tests"))
 import stereo_scenes as scenes
 
 from recon.evaluation.stereo import LEFT_TWICE, PREDICTED, REAL, SWAPPED, EyeScores, TruePair, scored_with_controls
+from recon.eyes import Seen
 from recon.io.depth import read_depth_map
 from recon.io.pictures import read_picture
 from recon.stages.stereo import filled, paired, seen_from, sharpened
-from recon.stages.stereo.warp import Seen
 
 PAGE: Final = ROOT / "docs" / "stereo.md"
 BEATEN: Final = (23.6, 29.0, 15.1)

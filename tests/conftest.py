@@ -14,6 +14,7 @@ CHECKED = [
     "recon.types",
     "recon.files",
     "recon.geometry",
+    "recon.eyes",
     "recon.voxels",
     "recon.bundle",
     "recon.fitting",

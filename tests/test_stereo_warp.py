@@ -13,11 +13,11 @@ from jaxtyping import TypeCheckError
 from stereo_scenes import figures, scene, source
 
 from recon.evaluation.stereo import EyeScores, TruePair, score_eye
+from recon.eyes import SAME_SURFACE, WHOLE, Seen
 from recon.io.depth import read_depth_map
 from recon.io.pictures import read_picture
 from recon.stages.stereo.fill import filled
-from recon.stages.stereo.kernels import SAME_SURFACE, WHOLE
-from recon.stages.stereo.warp import Seen, behind, seen_from
+from recon.stages.stereo.warp import behind, seen_from
 
 EYES = (0.5, -0.5, 1.0, -1.0)
 RED, BLUE = (200, 0, 0), (0, 0, 200)

@@ -7,8 +7,8 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 
 from recon.compiled import compiled
-from recon.stages.stereo.kernels import SAME_SURFACE, WHOLE
-from recon.stages.stereo.warp import THREADS, Seen, by_rows
+from recon.eyes import SAME_SURFACE, WHOLE, Seen
+from recon.stages.stereo.warp import THREADS, by_rows
 from recon.types import Samples
 
 SETTLED = 1 / 100

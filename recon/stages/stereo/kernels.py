@@ -15,18 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from recon.compiled import compiled
+from recon.eyes import LEAST_STEP, MOST_BESIDE, MOST_TEXTURE, SAME_SURFACE
 from recon.types import Samples
-
-SAME_SURFACE = 1.0
-"""Neighbours that the eye sees by more pixels nearer together, or further apart, lie on two surfaces."""
-LEAST_STEP = 300.0
-"""Squared difference of the colours (0 to 255) of two sides below which a silhouette cannot be told from noise."""
-MOST_BESIDE = 0.2
-"""Of that, what two pixels may differ from a mixture of the sides."""
-MOST_TEXTURE = 0.3
-"""Of that, what the sides may change from pixel to pixel."""
-WHOLE = 0.999
-"""Part of a pixel from which on it counts as covered: what is missing is the error of 32-bit numbers."""
 
 
 class Target(NamedTuple):

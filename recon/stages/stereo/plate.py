@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16, Int32, Int64, UInt8, UInt16
 
+from recon.eyes import WHOLE
 from recon.stages.stereo.fill import filled
-from recon.stages.stereo.kernels import WHOLE
 from recon.stages.stereo.motion import Motion, PlaceMap
 from recon.stages.stereo.recall import AGREES, MIXED, MOVING, STILL, Plate, kernels
 from recon.stages.stereo.warp import THREADS, behind, by_rows, seen_from

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool
 
+from recon.eyes import Seen
 from recon.stages.stereo.kernels import Target, kernel
 from recon.types import Parallax, Samples
 
@@ -15,24 +15,11 @@ THREADS = 2
 """At work on a picture; the result is the same for any number."""
 
 
-class Seen(NamedTuple):
-    """What an eye sees of a picture."""
-
-    picture: Samples
-    """Where a pixel is covered in part, the colour of that part; black where nothing is."""
-    parallax: Parallax
-    """Of the surface that covers most of a pixel; in holes, of the farther thing beside them."""
-    hole: Bool[np.ndarray, "h w"]
-    """Less than half of the pixel is covered."""
-    cover: Float32[np.ndarray, "h w"]
-    """Part of each pixel that something covers, 0 to 1: at the border of a hole, what the rest is mixed with."""
-
-
 def seen_from(picture: Samples, parallax: Parallax, share: float, *, threads: int = THREADS) -> Seen:
     """A picture from where x becomes x + share x parallax x width.
 
     Every pixel is a piece of surface that reaches to the middle between it and its neighbours, or half a pixel where
-    these lie on another surface (`kernels.SAME_SURFACE`); single pixels on a ramp between two surfaces belong to the
+    these lie on another surface (`recon.eyes.SAME_SURFACE`); single pixels on a ramp between two surfaces belong to the
     one that is more like them. Of what meets, the nearest is seen: the smallest parallax. Where the colours of the two
     pixels at a silhouette tell, it lies at a part of a pixel, and each side keeps its own colour. There a pixel mixes
     what it shows by the area that each surface covers; elsewhere colours between pixels come from four of them
@@ -81,4 +68,4 @@ def behind(seen: Seen, picture: Samples, known: Bool[np.ndarray, "h w"]) -> Seen
     return seen._replace(picture=together, hole=seen.hole & ~known, cover=np.where(open_, np.float32(1), seen.cover))
 
 
-__all__ = ["THREADS", "Seen", "behind", "by_rows", "seen_from"]
+__all__ = ["THREADS", "behind", "by_rows", "seen_from"]
