@@ -265,3 +265,23 @@ def _looked_up(out, texture, u, v):  # noqa: ANN001, ANN202
         above = texture[y0, x0, part] * (1 - right) + texture[y0, x1, part] * right
         below = texture[y1, x0, part] * (1 - right) + texture[y1, x1, part] * right
         out[part] += (above * (1 - lower) + below * lower) / 16
+
+
+def completed(disparity: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """Measured disparity (NaN: unknown) without gaps, for a warp of real pictures.
+
+    What is unknown belongs to the farther side, but for a pixel beside something nearer: edges are not measured.
+    """
+    width = disparity.shape[1]
+    known = np.isfinite(disparity)
+    near = cv2.dilate(np.where(known, disparity, np.float32(-1)), np.ones((1, 3), np.uint8))
+    values = np.where(known, disparity, np.where(near >= 0, near, np.nan))
+    column, known = np.arange(width), np.isfinite(values)
+    before = np.maximum.accumulate(np.where(known, column, -1), axis=1)
+    after = np.minimum.accumulate(np.where(known, column, width)[:, ::-1], axis=1)[:, ::-1]
+    sides = [
+        np.where((at >= 0) & (at < width), np.take_along_axis(values, np.clip(at, 0, width - 1), axis=1), np.inf)
+        for at in (before, after)
+    ]
+    whole: Float32[np.ndarray, "h w"] = np.minimum(*sides).astype(np.float32)
+    return whole

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from stereo_films import eyes_of, film_of
 
 from recon.evaluation.stereo import rematch
 from recon.io.depth import read_depth_map
@@ -61,6 +62,35 @@ def test_the_eye_that_was_filmed_is_the_film(deep: Path) -> None:
     for made, filmed in zip(pictures(deep), pictures(ROOM / "room.mp4"), strict=False):
         left, _ = unpacked(made, "full-sbs")
         assert np.abs(left.astype(int) - filmed).mean() < 1.5
+
+
+Shot = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def shots() -> tuple[Shot, Shot]:
+    """Pictures and depth: the start of the room, and its end in a mirror."""
+    seen = pictures_of_room(60)
+    depths = [read_depth_map(path, scale=1000.0) for path in sorted((ROOM / "depth").glob("*.png"))]
+    return (seen[:8], depths[:8]), ([each[:, ::-1] for each in seen[-8:]], [each[:, ::-1] for each in depths[-8:]])
+
+
+def test_a_shot_does_not_depend_on_the_one_before(shots: tuple[Shot, Shot], tmp_path: Path) -> None:
+    """Not by a level: neither its parallax, nor its screen, nor what it shows behind things."""
+    first, second = shots
+    alone = eyes_of(film_of(*second, tmp_path / "alone"))
+    both = eyes_of(film_of([*first[0], *second[0]], [*first[1], *second[1]], tmp_path / "both"))
+    assert [len(shot) for shot in both] == [8, 8], "the cut is found"
+    for one, other in zip(alone[0], both[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_stands_does_not_flicker(shots: tuple[Shot, Shot], tmp_path: Path) -> None:
+    """The same picture and depth again and again: the same eyes, to the last bit."""
+    pictures, depths = (each[:1] * 8 for each in shots[0])
+    (shot,) = eyes_of(film_of(pictures, depths, tmp_path / "still"))
+    for eyes in shot[1:]:
+        np.testing.assert_array_equal(eyes, shot[0])
 
 
 def test_times_are_those_of_the_film(deep: Path) -> None:
