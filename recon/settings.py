@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from recon.errors import OptionError
+from recon.types import Colours, Layout, Method, PairLayout
 
 EDGE: Final = 0.04
 """--edge, where it is not given."""
@@ -316,39 +317,14 @@ class StereoSettings(Section):
 class LayoutSettings(Section):
     """How the eyes are put together, and what the file is called."""
 
-    layout: Literal[
-        "full-sbs",
-        "half-sbs",
-        "full-tb",
-        "half-tb",
-        "row-interlaced",
-        "column-interlaced",
-        "checkerboard",
-        "cross-eyed",
-        "anaglyph",
-        "rgbd",
-        "vr180",
-        "separate",
-        "wiggle",
-    ] = "full-sbs"
+    layout: Layout = "full-sbs"
     """Side by side, one over the other, woven, in colours (anaglyph), picture and depth, a half sphere, two
     files, or (wiggle) a GIF that goes to and fro."""
-    colours: Literal["red-cyan", "green-magenta", "amber-blue"] = "red-cyan"
+    colours: Colours = "red-cyan"
     """Filters of the glasses, for anaglyph."""
-    method: Literal["dubois", "color", "gray", "half-color", "optimized"] = "dubois"
+    method: Method = "dubois"
     """How colours become those of an anaglyph."""
-    from_layout: Literal[
-        "auto",
-        "2d",
-        "full-sbs",
-        "half-sbs",
-        "full-tb",
-        "half-tb",
-        "row-interlaced",
-        "column-interlaced",
-        "checkerboard",
-        "cross-eyed",
-    ] = "auto"
+    from_layout: Literal["auto", "2d", PairLayout] = "auto"
     """How the eyes lie in a film that is 3D already: it is put together anew, without depth. Films that say or look so
     are refused (auto) until this is told; 2d takes them as they are."""
     name_style: Literal["auto", "iw3", "kodi", "deovr", "plain"] = "auto"

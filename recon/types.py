@@ -37,6 +37,25 @@ Units = Literal["metres", "slam", "relative"]
 Quantity = Literal["disparity", "depth"]
 """What the numbers of a map mean: inverse depth up to scale and shift, or lengths along +z (see ``Units``)."""
 
+PairLayout = Literal[
+    "full-sbs",
+    "half-sbs",
+    "full-tb",
+    "half-tb",
+    "row-interlaced",
+    "column-interlaced",
+    "checkerboard",
+    "cross-eyed",
+    "hdmi-frame-packing",
+]
+"""How two flat eyes lie in one picture, so that they can be taken apart again."""
+Layout = Literal[PairLayout, "vr180", "anaglyph", "rgbd", "separate", "wiggle"]
+"""How two eyes are shown: in one picture; "separate", a film for each; "wiggle", in turn."""
+Colours = Literal["red-cyan", "green-magenta", "amber-blue"]
+"""Of the filters before the left and the right eye, for anaglyphs; amber is sold as yellow, too."""
+Method = Literal["dubois", "color", "gray", "half-color", "optimized"]
+"""How two eyes become an anaglyph."""
+
 RigidTransform = Float64[np.ndarray, "4 4"]
 DepthMap = Float32[np.ndarray, "h w"]
 Picture = UInt8[np.ndarray, "h w 3"]
@@ -373,6 +392,7 @@ __all__ = [
     "CameraTrajectory",
     "Checkpoint",
     "Chunk",
+    "Colours",
     "Correspondences",
     "DepthEstimate",
     "DepthFrame",
@@ -380,8 +400,11 @@ __all__ = [
     "DisparityFrame",
     "Frame",
     "Intrinsics",
+    "Layout",
     "Mesh",
+    "Method",
     "MetricPicture",
+    "PairLayout",
     "Picture",
     "PointCloud",
     "PosedFrame",

@@ -93,6 +93,20 @@ def test_what_stands_does_not_flicker(shots: tuple[Shot, Shot], tmp_path: Path) 
         np.testing.assert_array_equal(eyes, shot[0])
 
 
+def test_black_bars_stay_on_the_screen(shots: tuple[Shot, Shot], tmp_path: Path) -> None:
+    """Whatever depth says of them; what is between them is made as if they were not there."""
+    rows = (40, 40)
+    barred = [np.pad(each, (rows, (0, 0), (0, 0))) for each in shots[0][0]]
+    depths = [np.pad(each, (rows, (0, 0)), constant_values=0.5) for each in shots[0][1]]
+    (plain,) = eyes_of(film_of(*shots[0], tmp_path / "plain"))
+    (made,) = eyes_of(film_of(barred, depths, tmp_path / "barred"))
+    for (with_bars,), (without,) in zip(made, plain, strict=True):
+        assert not with_bars[:40].any()
+        assert not with_bars[-40:].any()
+        difference = np.abs(with_bars[40:-40].astype(int) - without)
+        assert (difference > 2).mean() < 0.02, "at the bars, maps are not trusted to the pixel"
+
+
 def test_times_are_those_of_the_film(deep: Path) -> None:
     made, filmed = (open_source(path, SamplingSettings(end=0.3)).frames() for path in (deep, ROOM / "room.mp4"))
     assert [frame.time for frame in made] == pytest.approx([frame.time for frame in filmed], abs=1e-4)

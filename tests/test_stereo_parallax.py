@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon.stages.letterbox import Content
 from recon.stages.stereo.parallax import (
     SAMPLES,
     SOFT,
     Display,
     ShotParallax,
     Wish,
-    at_screen,
     display,
     plan,
     sample_places,
@@ -292,15 +290,6 @@ def test_zone_of_comfort() -> None:
     assert behind * 0.4 == pytest.approx(0.06 * (1 - 0.4 * 1.8229), rel=1e-3)
     assert front * 0.4 == pytest.approx(0.06 * (0.4 * 3.0203 - 1), rel=1e-3)
     assert zone_of_comfort(Display(10.0, 20.0), 0.06)[1] == pytest.approx(0.006)
-
-
-def test_letterbox_bars_stay_on_the_screen() -> None:
-    parallax = np.full((100, 160), 0.02, np.float32)
-    content = Content(top=0.1, bottom=0.9)
-    barred = at_screen(parallax, content.box(100, 160))
-    assert (barred[:10] == 0).all()
-    assert (barred[90:] == 0).all()
-    assert (barred[10:90] == parallax[10:90]).all()
 
 
 def test_facts_of_metric_depth_are_told_in_metres() -> None:

@@ -236,16 +236,6 @@ def plan(
     return _reported(shot, ends, wish, asked)
 
 
-def at_screen(parallax: Parallax, inside: tuple[slice, slice]) -> Parallax:
-    """The parallax with all outside of these rows and columns on the screen: the bars around a film.
-
-    ``recon.stages.letterbox.Content.box`` gives them.
-    """
-    flat = np.zeros_like(parallax)
-    flat[inside] = parallax[inside]
-    return flat
-
-
 # --------------------------------------------------------------------------------------------------------- one map
 
 
@@ -476,7 +466,6 @@ __all__ = [
     "DisplayName",
     "ShotParallax",
     "Wish",
-    "at_screen",
     "display",
     "plan",
     "sample_places",
