@@ -293,3 +293,8 @@ def test_a_single_picture_by_time(tmp_path: Path) -> None:
         (tmp_path / f"{number}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     source = open_source(tmp_path, SamplingSettings(picture_rate=2.0, end=1.0))
     assert [int(source.picture(time)[0, 0, 0]) for time in (0.0, 0.5, 0.6, 1.5)] == [0, 60, 120, 180]
+
+
+def test_a_single_picture_after_the_last(folder: Path) -> None:
+    with pytest.raises(VideoError, match="no picture from 100 s on"):
+        open_source(folder, SamplingSettings()).picture(100.0)

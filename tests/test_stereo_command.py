@@ -169,7 +169,7 @@ def test_separate_eyes_and_a_half_sphere(tmp_path: Path) -> None:
     dome = pictures(tmp_path / "vr.mp4")[0]
     assert dome.shape[1] == 2 * dome.shape[0]
     assert dome[0].max() < 20, "65 degrees of 180 are seen"
-    assert verified(tmp_path / "vr.mp4").signals.layout == "vr180-sbs"
+    assert verified(tmp_path / "vr.mp4").signals.layout == "vr180"
 
 
 def test_a_wiggle_goes_to_and_fro(tmp_path: Path) -> None:
@@ -196,13 +196,20 @@ def pictures_of_room(count: int) -> list[np.ndarray]:
     return [frame.rgb for frame in open_source(ROOM / "room.mp4", SamplingSettings(end=count / 20)).frames()]
 
 
-def test_a_picture_becomes_a_picture(picture: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_picture_becomes_a_picture(
+    picture: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     file, depth = picture
     output = tmp_path / "two.png"
     assert recon("stereo3d", file, "--depth", depth, "--eyes", "right", "-o", output) == 0
     left, right = unpacked(read_picture(output), "full-sbs")
     np.testing.assert_array_equal(left, read_picture(file))
     assert np.abs(right.astype(int) - left).mean() > 2
+    assert not capfd.readouterr().err
+    verdict = verified(output)
+    assert verdict.seen == "full-sbs"
+    assert verdict.order is not None
+    assert verdict.order > 0
 
 
 # ------------------------------------------------------------------------------------------------- stopped, and batches

@@ -83,10 +83,17 @@ class PictureSource:
         return dict(zip(names, times, strict=True))
 
     def picture(self, time: float) -> Picture:
-        """The first picture at or after a time in seconds."""
+        """The first picture at or after a time in seconds.
+
+        Raises:
+            VideoError: there is none, or it cannot be read.
+        """
         sampling = SamplingSettings(start=time, picture_rate=self.sampling.picture_rate)
         with closing(replace(self, sampling=sampling).frames()) as frames:
-            return next(frames).rgb
+            found = next(frames, None)
+        if found is None:
+            raise VideoError(f"{self.info.path}: no picture from {time:g} s on")
+        return found.rgb
 
     def frames(self) -> Generator[Frame]:
         """Decode one picture after the other.

@@ -17,6 +17,8 @@ from recon.pipelines.stereo import Stereo, StereoRun
 from recon.pipelines.stereo_film import files_of
 from recon.types import Picture, Samples
 
+QUALITY: Final = (cv2.IMWRITE_JPEG_QUALITY, 95)
+"""Of a JPEG; other formats lose nothing."""
 MOMENTS: Final = 6
 """Of a film, in a GIF."""
 TURNS: Final = 6
@@ -50,7 +52,8 @@ def write_picture(run: StereoRun, output: Path) -> tuple[Path, ...]:
     names = files_of(output, run.layout)
     for name, picture in zip(names, made.pictures, strict=True):
         swapped = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        coded, data = cv2.imencode(name.suffix, swapped, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        told = QUALITY if name.suffix.lower() in {".jpg", ".jpeg"} else ()
+        coded, data = cv2.imencode(name.suffix, swapped, told)
         if not coded:
             raise VideoError(f"{name}: the picture cannot be coded: choose .png")
         with whole_file(name) as partial:

@@ -3,19 +3,18 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import cv2
 import numpy as np
 
 from recon.errors import VideoError
 from recon.evaluation.stereo import eye_order, matched
-from recon.io.stereo.layout import Layout as FileLayout
 from recon.io.stereo.signals import Signal, Signals, as_ffmpeg_reads, looks_packed, signals_of
 from recon.io.video import open_source
 from recon.settings import SamplingSettings
-from recon.stages.stereo import Layout, unpacked
-from recon.types import Picture
+from recon.stages.stereo import unpacked
+from recon.types import Layout, PairLayout, Picture
 
 LOOKS: Final = 6
 """Pictures that are looked at."""
@@ -32,7 +31,8 @@ _PACKINGS: Final[Mapping[str, str]] = {
     "columns": "column by column",
     "checker": "checkerboard",
 }
-_WOVEN: Final = ("full-sbs", "half-sbs", "full-tb", "half-tb", "row-interlaced", "column-interlaced", "checkerboard")
+_PAIRS: Final = (*get_args(PairLayout), "vr180")
+"""Layouts that can be taken apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _words(signal: Signal) -> str:
 
 
 def verified(path: Path) -> Verdict:
-    """Look at a film in 3D, whoever made it.
+    """Look at a film or a picture in 3D, whoever made it.
 
     Raises:
         VideoError: it cannot be read.
@@ -87,26 +87,23 @@ def verified(path: Path) -> Verdict:
     pictures = list(_pictures(path))
     seen = looks_packed(pictures)
     read = as_ffmpeg_reads(path)
-    looked = None if seen is None else _stage_layout(seen)
-    claimed = None if signals.layout is None else _stage_layout(signals.layout)
-    layout = claimed or looked
-    taken = [_eyes(picture, layout) for picture in pictures] if layout in (*_WOVEN, "cross-eyed", "vr180") else []
+    layout = signals.layout or seen
+    taken = [_eyes(picture, layout) for picture in pictures] if layout in _PAIRS else []
     orders, ranges = zip(*(_measured(*eyes) for eyes in taken), strict=True) if taken else ((), ())
     return Verdict(
         signals,
-        looked,
+        seen,
         "2D" if read is None else _words(read),
         float(np.mean(orders)) if orders else None,
         (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None,
     )
 
 
-def _stage_layout(layout: FileLayout) -> Layout:
-    return "vr180" if layout == "vr180-sbs" else layout  # type: ignore[return-value]  # the same names
-
-
 def _pictures(path: Path) -> Iterator[Picture]:
     source = open_source(path, SamplingSettings())
+    if source.info.kind != "video":
+        yield source.picture(0.0)
+        return
     duration = source.info.duration or 0.0
     for share in (np.arange(LOOKS) + 0.5) / LOOKS:
         try:
