@@ -318,8 +318,8 @@ class LayoutSettings(Section):
     """How the eyes are put together, and what the file is called."""
 
     layout: Layout = "full-sbs"
-    """Side by side, one over the other, woven, in colours (anaglyph), picture and depth, a half sphere, two
-    files, or (wiggle) a GIF that goes to and fro."""
+    """Side by side, one over the other, woven, as HDMI packs frames (1920 x 2205 or 1280 x 1470), a half sphere, in
+    colours (anaglyph), picture and depth, two files, or (wiggle) a GIF that goes to and fro."""
     colours: Colours = "red-cyan"
     """Filters of the glasses, for anaglyph."""
     method: Method = "dubois"

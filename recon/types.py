@@ -26,7 +26,8 @@ Arrays
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8, UInt16
@@ -49,6 +50,8 @@ PairLayout = Literal[
     "hdmi-frame-packing",
 ]
 """How two flat eyes lie in one picture, so that they can be taken apart again."""
+HDMI_EYES: Final[Mapping[tuple[int, int], int]] = MappingProxyType({(1280, 720): 30, (1920, 1080): 45})
+"""Width and height of an eye in "hdmi-frame-packing", and the rows between the eyes: HDMI 1.4a, section 8.2.3.2."""
 Layout = Literal[PairLayout, "vr180", "anaglyph", "rgbd", "separate", "wiggle"]
 """How two eyes are shown: in one picture; "separate", a film for each; "wiggle", in turn."""
 Colours = Literal["red-cyan", "green-magenta", "amber-blue"]
@@ -389,6 +392,7 @@ class TexturedMesh:
 
 
 __all__ = [
+    "HDMI_EYES",
     "CameraTrajectory",
     "Checkpoint",
     "Chunk",

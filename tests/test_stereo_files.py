@@ -23,8 +23,8 @@ from recon.io.stereo.encode import Encoding, SegmentWriter, coder_for
 from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look, frame_from_samples
 from recon.io.stereo.hdr import Hdr10
 from recon.io.stereo.join import Film, join
-from recon.io.stereo.layout import Layout
 from recon.io.stereo.subtitles import mov_text, plain_text
+from recon.types import Layout
 
 TICK = Fraction(1, 1000)
 LOOK = Look(

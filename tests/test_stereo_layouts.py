@@ -1,5 +1,6 @@
 """Two eyes in one picture and back: nothing is swapped, nothing is dropped, grey stays grey."""
 
+from collections.abc import Callable
 from typing import get_args
 
 import cv2
@@ -8,19 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recon.errors import OptionError
+from recon.io.color import nits_of_pq, scene_light_of_hlg
 from recon.light import linear_from_srgb
-from recon.stages.stereo.layouts import (
-    SIZES,
-    Colours,
-    Dome,
-    Layout,
-    Method,
-    Packing,
-    anaglyph,
-    packed,
-    rgbd,
-    unpacked,
-)
+from recon.stages.stereo.layouts import _DUBOIS, SIZES, Dome, Packing, anaglyph, packed, rgbd, unpacked
+from recon.types import HDMI_EYES, Colours, Layout, Method, PairLayout
 
 SPATIAL: tuple[Layout, ...] = (
     "full-sbs",
@@ -152,12 +145,57 @@ def test_what_cannot_be_done_is_refused() -> None:
         packed(plain(1), plain(1), Packing("rgbd"))
     with pytest.raises(ValueError, match="cannot be taken apart"):
         unpacked(plain(1), "anaglyph")
-    with pytest.raises(ValueError, match="two eyes"):
+    with pytest.raises(OptionError, match="two eyes do not lie in 15 x 12 pixels as full-sbs"):
         unpacked(plain(1, width=15), "full-sbs")
     with pytest.raises(ValueError, match="field of view"):
         Packing("vr180", fov_x=180.0)
+    with pytest.raises(ValueError, match="aspect of 0"):
+        Packing("vr180", pixel_aspect=0.0)
     with pytest.raises(ValueError, match="no anaglyph"):
         Packing("anaglyph", colours="amber-blue", method="optimized")
+
+
+# -------------------------------------------------------------------------------------------------- HDMI frame packing
+
+
+@pytest.mark.parametrize(("height", "width", "rows"), [(1080, 1920, 2205), (720, 1280, 1470)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_hdmi_frame_packing_is_that_of_the_standard(height: int, width: int, rows: int, dtype: str) -> None:
+    """HDMI 1.4a, section 8.2.3.2: twice the active rows, and as many between them as the format has blank ones."""
+    left, right = plain(50, height, width, dtype), plain(200, height, width, dtype)
+    (both,) = packed(left, right, Packing("hdmi-frame-packing"))
+    assert both.shape == (rows, width, 3)
+    assert (both[:height] == 50).all()
+    assert (both[height:-height] == 0).all()
+    assert (both[-height:] == 200).all()
+    for eye, back in zip((left, right), unpacked(both, "hdmi-frame-packing"), strict=True):
+        assert (back == eye).all()
+    even = cv2.copyMakeBorder(both, 0, rows % 2, 0, 0, cv2.BORDER_REPLICATE)  # as codecs need it
+    assert (unpacked(even, "hdmi-frame-packing")[1] == right).all()
+
+
+@given(st.integers(40, 2400), st.integers(40, 1300), st.sampled_from([1.0, 16 / 15, 0.5]))
+def test_hdmi_cuts_nothing_off_and_keeps_shapes(width: int, height: int, aspect: float) -> None:
+    eye = plain(200, height, width)
+    (both,) = packed(eye, eye, Packing("hdmi-frame-packing", pixel_aspect=aspect))
+    assert both.shape[:2] == ((1470, 1280) if width * aspect <= 1280 and height <= 720 else (2205, 1920))
+    for shown in unpacked(both, "hdmi-frame-packing"):
+        assert shown.shape[1::-1] in HDMI_EYES
+        lit = shown[..., 0] > 0
+        rows, columns = lit.any(axis=1), lit.any(axis=0)
+        assert (lit == np.outer(rows, columns)).all()
+        assert rows.all() or columns.all(), "as large as fits"
+        share = width * aspect / height
+        assert abs(columns.sum() - rows.sum() * share) <= 0.5 * (1 + share)
+        for side in (rows, columns):  # in the middle
+            places = np.flatnonzero(side)
+            assert abs(places[0] - (len(side) - 1 - places[-1])) <= 1
+
+
+def test_every_pair_layout_can_be_taken_apart() -> None:
+    assert {*SPATIAL, "hdmi-frame-packing"} == set(get_args(PairLayout))
+    with pytest.raises(OptionError, match=r"1280 x 1470 or 1920 x 2205 pixels, not 16 x 12"):
+        unpacked(plain(1), "hdmi-frame-packing")
 
 
 # ----------------------------------------------------------------------------------------------------------- anaglyphs
@@ -224,6 +262,35 @@ def test_dubois_is_least_squares_over_the_spectra_of_his_paper() -> None:
     assert np.abs(made - light.clip(0, 1)).max() < 0.006
 
 
+@pytest.mark.parametrize(("transfer", "most"), [(16, 2), (18, 2)])
+def test_grey_of_high_dynamic_range_stays_grey(transfer: int, most: int) -> None:
+    steps = np.linspace(0, 65535, 4096).round().astype(np.uint16)
+    grey = np.broadcast_to(steps[None, :, None], (2, 4096, 3)).copy()
+    for colours in get_args(Colours):
+        made = anaglyph(grey, grey, colours, "dubois", transfer=transfer)
+        assert np.abs(made.astype(int) - grey).max() <= most * 65535 / 1023 / 4
+
+
+@pytest.mark.parametrize(("transfer", "light", "most"), [(16, nits_of_pq, 10000), (18, scene_light_of_hlg, 1)])
+def test_high_dynamic_range_is_mixed_as_light(transfer: int, light: Callable[..., np.ndarray], most: float) -> None:
+    """The curves of ``recon.io.color`` as oracle; codes as PQ and HLG have them: faces and walls, and a lamp."""
+    left, right = (smooth(seed, bits=16) // 2 + 6000 for seed in (1, 2))
+    left[10:14, 20:30] = right[10:14, 22:32] = 60000
+    made = anaglyph(left, right, "red-cyan", "dubois", transfer=transfer)
+    matrix = np.array(_DUBOIS["red-cyan"])
+    matrix /= matrix.sum(axis=1, keepdims=True)
+
+    def seen(picture: np.ndarray) -> np.ndarray:
+        return (light(picture.reshape(-1) / 65535) / most).reshape(picture.shape)
+
+    wanted = (np.concatenate([seen(left), seen(right)], axis=2) @ matrix.T).clip(0, 1)
+    got = seen(made)
+    near = np.abs(got - wanted) <= 0.002 * wanted + 1e-7
+    assert near.all()
+    plainly = anaglyph(left, right, "red-cyan", "dubois")
+    assert np.abs(seen(plainly) - wanted).max() > 10 * np.abs(got - wanted).max(), "the curve matters"
+
+
 @given(st.integers(0, 1000))
 def test_more_bits_make_the_same_anaglyph(seed: int) -> None:
     left, right = smooth(seed), smooth(seed + 1)
@@ -263,6 +330,14 @@ def test_sphere_shows_each_direction_where_it_belongs() -> None:
         row, column = ((place * sphere).sum() / sphere.sum() for place in places)
         assert (column / dome.side - 0.5) * 180 == pytest.approx(longitude, abs=0.5)
         assert (row / dome.side - 0.5) * 180 == pytest.approx(latitude, abs=0.5)
+
+
+def test_a_sphere_is_round_whatever_the_shape_of_pixels() -> None:
+    """A disc filmed with pixels twice as wide as high is a disc on the sphere."""
+    rows, columns = np.mgrid[:240, :160] + 0.5
+    disc = ((2 * (columns - 80)) ** 2 + (rows - 120) ** 2 < 900).astype(np.uint8)[..., None].repeat(3, axis=2) * 255
+    sphere = Dome(60.0, 240, 160, pixel_aspect=2.0).seen(disc)[..., 0] > 127
+    assert sphere.any(axis=0).sum() == pytest.approx(sphere.any(axis=1).sum(), rel=0.05)
 
 
 def test_vr180_is_two_half_spheres_black_beyond_the_view() -> None:

@@ -6,7 +6,7 @@ import struct
 import subprocess
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import av
 import cv2
@@ -16,7 +16,7 @@ from clips import write_clip, yuv_frame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon.errors import FormatError, OptionError
+from recon.errors import FormatError
 from recon.io.clip import look_at
 from recon.io.stereo import boxes, ebml, sei
 from recon.io.stereo.boxes import View, box, boxes_in, changed, stereo_boxes, with_boxes
@@ -26,16 +26,15 @@ from recon.io.stereo.hdr import Hdr10, Light, Mastering
 from recon.io.stereo.join import Film, join
 from recon.io.stereo.layout import (
     Arrangement,
-    Layout,
     Packing,
     arrangement_of,
     layout_from,
-    layout_named,
     stereo_mode_of,
 )
 from recon.io.stereo.names import NameStyle, layout_in_name, named
 from recon.io.stereo.sei import Framing, Message, NalCodec, escaped, frame_packing, sei_nal, unescaped
 from recon.io.stereo.signals import as_ffmpeg_reads, looks_packed, signals_of
+from recon.types import Colours, Layout, PairLayout
 
 SIDE, OVER = Arrangement("side"), Arrangement("over")
 
@@ -174,7 +173,7 @@ def test_the_boxes_of_side_by_side_are_those_of_google_and_apple() -> None:
 
 
 def test_vr180_is_the_middle_half_of_a_sphere() -> None:
-    made = stereo_boxes("vr180-sbs")
+    made = stereo_boxes("vr180")
     (equi,) = boxes.bodies(made, [b"sv3d", b"proj", b"equi"])
     assert equi == bytes(4) + struct.pack(">4I", 0, 0, 0x3FFFFFFF, 0x3FFFFFFF)
     assert next(iter(boxes.bodies(made, [b"vexu", b"proj", b"prji"])))[4:] == b"hequ"
@@ -187,7 +186,9 @@ def test_crossed_eyes_are_told_where_there_is_a_word() -> None:
     assert next(iter(boxes.bodies(made, [b"vexu", b"eyes", b"stri"])))[4] == 0x0B
 
 
-@pytest.mark.parametrize("layout", ["anaglyph", "left", "rgbd", "row-interlaced", "checkerboard"])
+@pytest.mark.parametrize(
+    "layout", ["anaglyph", "separate", "rgbd", "hdmi-frame-packing", "row-interlaced", "checkerboard"]
+)
 def test_mp4_has_no_boxes_for_the_rest(layout: Layout) -> None:
     assert stereo_boxes(layout) == b""
 
@@ -319,7 +320,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("source") / "film.mp4", frames, pix_fmt="yuv420p")
 
 
-def made(source: Path, target: Path, layout: Layout, encoder: str = "libx264") -> Path:
+def made(source: Path, target: Path, layout: Layout, encoder: str = "libx264", colours: Colours = "red-cyan") -> Path:
     """The source coded as it is, and said to be of a layout."""
     frames = FaithfulFrames(look_at(source))
     look = frames.look
@@ -329,7 +330,7 @@ def made(source: Path, target: Path, layout: Layout, encoder: str = "libx264") -
     with SegmentWriter(segment, look, (look.width, look.height), coder, encoding, layout) as writer:
         for frame in frames:
             writer.write(frame.samples, frame.pts, frame.duration)
-    join([segment], Film(frames.clip, layout, look.hdr, View(60.0, 0.063)), target)
+    join([segment], Film(frames.clip, layout, look.hdr, View(60.0, 0.063), colours=colours), target)
     return target
 
 
@@ -378,16 +379,34 @@ def test_the_frames_speak_where_the_container_is_lost(source: Path, tmp_path: Pa
         ("anaglyph", 10),
         ("cross-eyed", 11),
         ("rgbd", None),
-        ("left", None),
+        ("hdmi-frame-packing", None),
+        ("separate", None),
     ],
 )
 def test_matroska_has_a_number_for_each_layout(source: Path, tmp_path: Path, layout: Layout, mode: int | None) -> None:
     path = made(source, tmp_path / "film.mkv", layout)
     assert ebml.stereo_mode(path) == mode
     arrangement = arrangement_of(layout)
-    assert (ebml.arrangement_of_number(mode or 0) == arrangement) or layout == "vr180-sbs"
+    assert (ebml.arrangement_of_number(mode or 0) == arrangement) or layout == "vr180"
     with av.open(str(path)) as container:
         assert container.streams.video[0].metadata.get("stereo_mode") == stereo_mode_of(layout)
+
+
+@pytest.mark.parametrize(
+    ("colours", "mode", "word"),
+    [
+        ("red-cyan", 10, "anaglyph_cyan_red"),
+        ("green-magenta", 12, "anaglyph_green_magenta"),
+        ("amber-blue", None, None),
+    ],
+)
+def test_an_anaglyph_claims_its_own_colours_alone(
+    source: Path, tmp_path: Path, colours: Colours, mode: int | None, word: str | None
+) -> None:
+    path = made(source, tmp_path / "film.mkv", "anaglyph", colours=colours)
+    assert ebml.stereo_mode(path) == mode
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].metadata.get("stereo_mode") == word
 
 
 @pytest.mark.parametrize(
@@ -406,8 +425,8 @@ def test_matroska_shows_one_eye_in_its_own_shape(
 
 
 def test_vr180_is_read_as_a_part_of_a_sphere(source: Path, tmp_path: Path) -> None:
-    path = made(source, tmp_path / "film.mp4", "vr180-sbs")
-    assert signals_of(path).layout == "vr180-sbs"
+    path = made(source, tmp_path / "film.mp4", "vr180")
+    assert signals_of(path).layout == "vr180"
     (stream,) = ffprobe(path, "-show_entries", "stream_side_data")["streams"]
     sides = {data["side_data_type"]: data for data in stream["side_data_list"]}
     assert sides["Stereo 3D"]["type"] == "side by side"
@@ -485,8 +504,8 @@ def test_hdr10_is_read_back_by_pyav_and_by_ffprobe(source: Path, tmp_path: Path)
         ("film.3D.HTAB.mkv", "half-tb"),
         ("film 3D half-ou.mkv", "half-tb"),
         ("film_TBF_fulltb.mp4", "full-tb"),
-        ("trip_180x180_LR.mp4", "vr180-sbs"),
-        ("trip_LR_180.mp4", "vr180-sbs"),
+        ("trip_180x180_LR.mp4", "vr180"),
+        ("trip_LR_180.mp4", "vr180"),
         ("film_LR.mp4", "full-sbs"),
         ("film_RLF_cross.mp4", "cross-eyed"),
         ("film_RGBD.mp4", "rgbd"),
@@ -501,7 +520,7 @@ def test_names_are_read_as_players_read_them(name: str, layout: Layout | None) -
     assert layout_in_name(Path(name)) == layout
 
 
-LAYOUTS = ["full-sbs", "half-sbs", "full-tb", "half-tb", "vr180-sbs", "cross-eyed", "rgbd", "anaglyph"]
+LAYOUTS = (*get_args(PairLayout), "vr180", "rgbd", "anaglyph")
 
 
 @pytest.mark.parametrize("style", ["auto", "iw3", "kodi", "deovr", "plain"])
@@ -517,9 +536,20 @@ def test_a_name_that_is_given_is_read_back(style: NameStyle, layout: Layout) -> 
     assert read is not None
 
 
+def test_a_name_claims_no_colours_that_are_not_there() -> None:
+    assert named(Path("a.mp4"), "anaglyph", "iw3", ".mkv").name == "a_redcyan.mkv"
+    assert named(Path("a.mp4"), "anaglyph", "iw3", ".mkv", "green-magenta").name == "a.3D.anaglyph.mkv"
+
+
+@pytest.mark.parametrize("style", ["auto", "iw3", "kodi", "deovr", "plain"])
+def test_eyes_on_their_own_are_called_as_the_film(style: NameStyle) -> None:
+    for layout in ("separate", "wiggle"):
+        assert named(Path("a.mp4"), layout, style, ".mkv").name == "a.mkv"
+
+
 def test_kodi_and_jellyfin_find_their_words() -> None:
     assert named(Path("a.mp4"), "half-sbs", "auto", ".mkv").name == "a.3D.HSBS.mkv"
-    assert named(Path("a.mp4"), "vr180-sbs", "deovr", ".mp4").name == "a_LR_180.mp4"
+    assert named(Path("a.mp4"), "vr180", "deovr", ".mp4").name == "a_LR_180.mp4"
 
 
 @given(packing=st.sampled_from(["side", "over"]), right_first=st.booleans(), aspect=st.floats(0.4, 6))
@@ -531,12 +561,6 @@ def test_a_layout_from_an_arrangement_has_that_arrangement(
     assert back is not None
     assert back.packing == packing
     assert back.right_first == (right_first and packing == "side")
-
-
-def test_a_layout_that_is_none_is_refused() -> None:
-    assert layout_named("half-tb") == "half-tb"
-    with pytest.raises(OptionError, match="choose one of"):
-        layout_named("sbs")
 
 
 def pair() -> tuple[np.ndarray, np.ndarray]:
@@ -553,6 +577,10 @@ def test_two_real_eyes_in_one_picture_are_seen(*, deep: bool) -> None:
     assert looks_packed([np.hstack([left, right])]) == "full-sbs"
     assert looks_packed([np.vstack([left[::2], right[::2]])]) == "half-tb"
     assert looks_packed([np.vstack([left, right])]) == "full-tb"
+    for rows, width, gap in ((720, 1280, 30), (1080, 1920, 45)):
+        eyes = [cv2.resize(eye, (width, rows)) for eye in (left, right)]
+        between = np.zeros((gap, width, 3), left.dtype)
+        assert looks_packed([np.vstack([eyes[0], between, eyes[1]])]) == "hdmi-frame-packing"
 
 
 def test_one_eye_and_symmetric_or_repeating_pictures_are_not_taken_for_two() -> None:

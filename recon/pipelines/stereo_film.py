@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -22,7 +22,6 @@ from recon.io.stereo.boxes import View
 from recon.io.stereo.encode import Coder, Encoding, SegmentWriter, coder_for
 from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look
 from recon.io.stereo.join import Film, join
-from recon.io.stereo.layout import Layout
 from recon.io.stereo.names import named
 from recon.io.store import ShotSpan
 from recon.pipelines.depth import Observer
@@ -85,8 +84,7 @@ def output_of(video: Path, layout: LayoutSettings) -> Path:
     if layout.layout == "wiggle":
         return Path(f"{video.stem}.gif")
     suffix = ".png" if is_pictures(video) else video.suffix.lower() if video.suffix.lower() in SUFFIXES else ".mkv"
-    known = io_layout(layout.layout)
-    return Path(f"{video.stem}{suffix}") if known is None else Path(named(video, known, layout.name_style, suffix).name)
+    return Path(named(video, layout.layout, layout.name_style, suffix, layout.colours).name)
 
 
 def require_ending(output: Path, video: Path, layout: LayoutSettings) -> None:
@@ -213,12 +211,12 @@ class _Segments:
     def _writer(self, number: int, picture: int, made: Stereo[FilmFrame]) -> SegmentWriter:
         first = self._first or self._known(made)
         self._first = first
-        layout = io_layout(self._run.layout.layout)
-        return SegmentWriter(self._file(number, picture), first.look, first.size, first.coder, self._encoding, layout)
+        file, layout = self._file(number, picture), self._run.layout.layout
+        return SegmentWriter(file, first.look, first.size, first.coder, self._encoding, layout)
 
     def _known(self, made: Stereo[FilmFrame]) -> _First:
         look = FaithfulFrames(self._clip).look
-        if self._run.layout.layout == "vr180":
+        if self._run.layout.layout in {"vr180", "hdmi-frame-packing"}:
             look = replace(look, pixel_aspect=Fraction(1))
         height, width = made.pictures[0].shape[:2]
         return _First(look, (width, height), coder_for(self._encoding, look, width, height))
@@ -242,20 +240,12 @@ def _divided(shots: Sequence[ShotSpan]) -> Iterator[ShotSpan]:
         yield from (ShotSpan(shot.shot, begin, end - begin) for begin, end in pairwise(ends))
 
 
-def io_layout(layout: str) -> Layout | None:
-    """What containers call a layout; None where they have no word for it."""
-    known: Mapping[str, Layout] = {"vr180": "vr180-sbs"}
-    if layout in {"separate", "wiggle"}:
-        return None
-    return known.get(layout, layout)  # type: ignore[arg-type]  # the others have the same names
-
-
 def _film(run: StereoRun, clip: Clip, look: Look, settings: StereoRunSettings) -> list[Film]:
     baseline = None if settings.stereo.ipd is None else settings.stereo.ipd / 1000
     view = View(run.fov_x, baseline)
     range_ = settings.sampling.start, settings.sampling.end
-    film = Film(clip, io_layout(run.layout.layout), look.hdr, view, *range_)
+    film = Film(clip, run.layout.layout, look.hdr, view, *range_, run.layout.colours)
     return [film] * run.packing().pictures
 
 
-__all__ = ["FilmSummary", "files_of", "io_layout", "parts_of", "write_film"]
+__all__ = ["FilmSummary", "files_of", "parts_of", "write_film"]

@@ -12,7 +12,8 @@ from typing import BinaryIO, NamedTuple
 
 from recon.errors import FormatError
 from recon.io.stereo.hdr import Hdr10, light_bytes, mastering_bytes
-from recon.io.stereo.layout import Arrangement, Layout, arrangement_of
+from recon.io.stereo.layout import Arrangement, arrangement_of
+from recon.types import Layout
 
 _PREFIX = {b"stsd": 8, b"meta": 4}
 """Bytes of a box before its children, where there are any."""

@@ -23,9 +23,9 @@ from recon.errors import OptionError, VideoError
 from recon.files import whole_file
 from recon.io.stereo.frames import Look, frame_from_samples
 from recon.io.stereo.hdr import svt_options
-from recon.io.stereo.layout import Layout, arrangement_of
+from recon.io.stereo.layout import arrangement_of
 from recon.io.stereo.sei import Framing, Message, NalCodec, frame_packing, hdr10_messages, sei_nal
-from recon.types import Samples
+from recon.types import Layout, Samples
 
 if TYPE_CHECKING:
     _Packet = av.Packet[Any]

@@ -28,8 +28,9 @@ from recon.io.stereo.boxes import View, bodies, hdr_boxes, stereo_boxes, top_box
 from recon.io.stereo.ebml import set_display_size, set_stereo_mode
 from recon.io.stereo.encode import FIRST_PTS
 from recon.io.stereo.hdr import Hdr10
-from recon.io.stereo.layout import Layout, stereo_mode_of
+from recon.io.stereo.layout import stereo_mode_of
 from recon.io.stereo.subtitles import HEADER, TEXT_CODECS, mov_text, plain_text
+from recon.types import Colours, Layout
 
 if TYPE_CHECKING:
     _Packet = av.Packet[Any]
@@ -66,6 +67,13 @@ class Film:
     """Seconds from the first frame of the source at which the segments begin."""
     end: float | None = None
     """Seconds from the first frame of the source at which they end; None: with the source."""
+    colours: Colours = "red-cyan"
+    """Of an anaglyph."""
+
+    @property
+    def stereo_mode(self) -> str | None:
+        """FFmpeg's name of Matroska's StereoMode; None where there is none."""
+        return None if self.layout is None else stereo_mode_of(self.layout, self.colours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +128,7 @@ def _joined(segments: Sequence[Path], film: Film, partial: Path, muxer: str) -> 
     extra = hdr_boxes(film.hdr) + (stereo_boxes(film.layout, film.view) if film.layout else b"")
     if muxer == "matroska":
         notes = _muxed(segments, film, partial, muxer)
-        _shape(partial, segments[0], film.layout)
+        _shape(partial, segments[0], film)
         return notes
     plain = partial.with_name(partial.name + ".plain")
     try:
@@ -194,7 +202,7 @@ class _Plan:
         if self._muxer != "matroska" and first.codec_context.codec_tag in ("hvc1", "hev1"):
             stream.codec_context.codec_tag = "hvc1"
         _describe(stream, was, drop=(*_OF_CODING, *_STALE, *self._foreign))
-        mode = _mode_to_write(film.layout, first.sample_aspect_ratio or _ONE)
+        mode = _mode_to_write(film, first.sample_aspect_ratio or _ONE)
         if self._muxer == "matroska" and mode is not None:
             stream.metadata["stereo_mode"] = mode
         return stream
@@ -256,26 +264,26 @@ class _Plan:
         self.notes.append(f"{what} is left out: {kind} cannot hold it{instead}")
 
 
-_UNDIVIDED = {"checkerboard_lr": 5, "anaglyph_cyan_red": 10, None: 0}
+_UNDIVIDED = {"checkerboard_lr": 5, "anaglyph_cyan_red": 10, "anaglyph_green_magenta": 12, None: 0}
 """StereoMode where an eye is as large as the picture, so that FFmpeg does not write how large that is shown."""
 
 
-def _mode_to_write(layout: Layout | None, aspect: Fraction) -> str | None:
+def _mode_to_write(film: Film, aspect: Fraction) -> str | None:
     """FFmpeg's name of the StereoMode; one that makes it write a size, to be put right, where it would write none."""
-    mode = stereo_mode_of(layout) if layout is not None else None
+    mode = film.stereo_mode
     return "left_right" if mode in _UNDIVIDED and aspect != 1 else mode
 
 
-def _shape(path: Path, segment: Path, layout: Layout | None) -> None:
+def _shape(path: Path, segment: Path, film: Film) -> None:
     """Put right in Matroska how large one eye is shown; PyAV does not hand the shape of pixels to FFmpeg."""
     with opened(segment) as container:
         stream = container.streams.video[0]
         aspect, size = stream.sample_aspect_ratio or _ONE, (stream.width, stream.height)
-    mode = stereo_mode_of(layout) if layout is not None else None
+    mode, layout = film.stereo_mode, film.layout
     if mode in _UNDIVIDED and aspect == 1:
         return
     width, height = size[0] * max(aspect, _ONE), size[1] / min(aspect, _ONE)
-    if layout in ("full-sbs", "vr180-sbs", "cross-eyed"):
+    if layout in ("full-sbs", "vr180", "cross-eyed"):
         width /= 2
     elif layout == "full-tb":
         height /= 2

@@ -1,25 +1,10 @@
 """How the two eyes lie in one picture, and which words the containers have for it."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from recon.errors import OptionError
+from recon.types import Colours, Layout
 
-Layout = Literal[
-    "full-sbs",
-    "half-sbs",
-    "full-tb",
-    "half-tb",
-    "row-interlaced",
-    "column-interlaced",
-    "checkerboard",
-    "anaglyph",
-    "left",
-    "right",
-    "rgbd",
-    "vr180-sbs",
-    "cross-eyed",
-]
 Packing = Literal["side", "over", "rows", "columns", "checker"]
 """Both eyes in one picture: side by side, one over the other, or woven."""
 
@@ -35,10 +20,10 @@ class Arrangement:
     """Each eye is half of an equirectangular picture: VR180."""
 
 
-_PACKINGS: dict[str, Packing] = {
+_PACKINGS: dict[Layout, Packing] = {
     "full-sbs": "side",
     "half-sbs": "side",
-    "vr180-sbs": "side",
+    "vr180": "side",
     "cross-eyed": "side",
     "full-tb": "over",
     "half-tb": "over",
@@ -56,18 +41,28 @@ _STEREO_MODES = {
 
 
 def arrangement_of(layout: Layout) -> Arrangement | None:
-    """None where the picture is one picture: anaglyph, a single eye, picture and depth."""
+    """None where no signal has a word for it.
+
+    The picture is one picture (an anaglyph, a single eye, picture and depth); or, in HDMI's frame packing, there are
+    rows between the eyes: who takes it for "top and bottom" cuts it at the wrong places.
+    """
     packing = _PACKINGS.get(layout)
-    return Arrangement(packing, layout == "cross-eyed", layout == "vr180-sbs") if packing else None
+    return Arrangement(packing, layout == "cross-eyed", layout == "vr180") if packing else None
 
 
-def stereo_mode_of(layout: Layout) -> str | None:
+_ANAGLYPH_MODES: dict[Colours, str] = {"red-cyan": "anaglyph_cyan_red", "green-magenta": "anaglyph_green_magenta"}
+"""The RFC does not say which filter is whose; sView, Bino and Kodi take the first for red before the left eye."""
+
+
+def stereo_mode_of(layout: Layout, colours: Colours = "red-cyan") -> str | None:
     """FFmpeg's name of Matroska's StereoMode (RFC 9559 section 5.1.4.1.28.3); None where there is none for it.
 
-    An anaglyph is taken for one of red and cyan: Matroska knows only that one, and green with magenta.
+    Args:
+        layout: of the pictures.
+        colours: of an anaglyph.
     """
     if layout == "anaglyph":
-        return "anaglyph_cyan_red"
+        return _ANAGLYPH_MODES.get(colours)
     arrangement = arrangement_of(layout)
     return _STEREO_MODES[arrangement.packing][arrangement.right_first] if arrangement else None
 
@@ -88,7 +83,7 @@ def layout_from(arrangement: Arrangement, aspect: float) -> Layout:
     """
     if arrangement.packing == "side":
         if arrangement.half_sphere:
-            return "vr180-sbs"
+            return "vr180"
         if arrangement.right_first:
             return "cross-eyed"
         return "half-sbs" if aspect / 2 < 1.1 else "full-sbs"
@@ -102,25 +97,11 @@ def layout_from(arrangement: Arrangement, aspect: float) -> Layout:
     return woven[arrangement.packing]
 
 
-def layout_named(name: str) -> Layout:
-    """A layout by its name.
-
-    Raises:
-        OptionError: there is none of that name.
-    """
-    for layout in get_args(Layout):
-        if layout == name:
-            return layout  # type: ignore[no-any-return]  # get_args forgets what it lists
-    raise OptionError(f"there is no layout {name!r}: choose one of {', '.join(get_args(Layout))}")
-
-
 __all__ = [
     "Arrangement",
-    "Layout",
     "Packing",
     "arrangement_of",
     "arrangement_of_mode",
     "layout_from",
-    "layout_named",
     "stereo_mode_of",
 ]

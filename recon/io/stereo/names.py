@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from recon.io.stereo.layout import Layout
+from recon.types import Colours, Layout
 
 NameStyle = Literal["auto", "iw3", "kodi", "deovr", "plain"]
 """``auto`` is read rightly by most: Kodi, Jellyfin, Skybox, Pigasus, and players that take a bare _LR for a dome."""
@@ -15,7 +15,7 @@ _SUFFIXES: dict[NameStyle, dict[Layout, str]] = {
         "half-sbs": ".3D.HSBS",
         "full-tb": ".3D.FTAB_TBF_fulltb",
         "half-tb": ".3D.HTAB",
-        "vr180-sbs": "_180x180_LR",
+        "vr180": "_180x180_LR",
         "cross-eyed": "_RLF_cross",
     },
     "iw3": {
@@ -23,9 +23,8 @@ _SUFFIXES: dict[NameStyle, dict[Layout, str]] = {
         "half-sbs": "_LR",
         "full-tb": "_TBF_fulltb",
         "half-tb": "_TB",
-        "vr180-sbs": "_180x180_LR",
+        "vr180": "_180x180_LR",
         "cross-eyed": "_RLF_cross",
-        "anaglyph": "_redcyan",
         "rgbd": "_RGBD",
     },
     "kodi": {
@@ -33,14 +32,14 @@ _SUFFIXES: dict[NameStyle, dict[Layout, str]] = {
         "half-sbs": ".3D.HSBS",
         "full-tb": ".3D.TAB",
         "half-tb": ".3D.HTAB",
-        "vr180-sbs": ".3D.SBS",
+        "vr180": ".3D.SBS",
     },
     "deovr": {
         "full-sbs": "_flat_SBS_3DH",
         "half-sbs": "_flat_HSBS",
         "full-tb": "_flat_TB_3DV",
         "half-tb": "_flat_HOU",
-        "vr180-sbs": "_LR_180",
+        "vr180": "_LR_180",
     },
     "plain": {},
 }
@@ -48,16 +47,15 @@ _OTHERS: dict[Layout, str] = {
     "row-interlaced": ".3D.rows",
     "column-interlaced": ".3D.columns",
     "checkerboard": ".3D.checkerboard",
+    "hdmi-frame-packing": ".3D.hdmi-frame-packing",
     "anaglyph": ".3D.anaglyph",
-    "left": ".left",
-    "right": ".right",
     "rgbd": "_RGBD",
     "cross-eyed": "_RLF_cross",
 }
-"""Layouts for which a style has no word of its own."""
+"""Layouts for which a style has no word of its own; eyes on their own, and those in turn, get none."""
 
 
-def named(source: Path, layout: Layout, style: NameStyle, suffix: str) -> Path:
+def named(source: Path, layout: Layout, style: NameStyle, suffix: str, colours: Colours = "red-cyan") -> Path:
     """The name of a result beside its source: the words go between stem and suffix.
 
     Args:
@@ -65,14 +63,20 @@ def named(source: Path, layout: Layout, style: NameStyle, suffix: str) -> Path:
         layout: of the result.
         style: whose words.
         suffix: of the result, with its dot.
+        colours: of an anaglyph.
     """
-    words = f".{layout}" if style == "plain" else _SUFFIXES[style].get(layout) or _OTHERS[layout]
+    words = _SUFFIXES[style].get(layout) or _OTHERS.get(layout, "")
+    if layout == "anaglyph" and style == "iw3" and colours == "red-cyan":
+        words = "_redcyan"
+    if style == "plain" and layout not in {"separate", "wiggle"}:
+        words = f".{layout}"
     return source.with_name(source.stem + words + suffix)
 
 
 _PATTERNS: tuple[tuple[str, Layout], ...] = (
     (r"rlf|cross(?:-?eyed)?", "cross-eyed"),
     (r"rgbd", "rgbd"),
+    (r"hdmi-frame-packing", "hdmi-frame-packing"),
     (r"anaglyph|redcyan", "anaglyph"),
     (r"row-interlaced|rows", "row-interlaced"),
     (r"column-interlaced|columns", "column-interlaced"),
@@ -97,7 +101,7 @@ def layout_in_name(path: Path) -> Layout | None:
     stem = path.stem.lower()
     sphere = re.search(_WORD.format(r"180(?:x180)?|vr180"), stem)
     if sphere is not None and re.search(_WORD.format(r"lr|sbs|3dh|vr180"), stem):  # 180 alone may be a number
-        return "vr180-sbs"
+        return "vr180"
     for pattern, layout in _PATTERNS:
         if re.search(_WORD.format(pattern), stem):
             return layout

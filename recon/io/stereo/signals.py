@@ -12,17 +12,18 @@ import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8, UInt16
 
 from recon.io.clip import opened
 from recon.io.stereo.boxes import bodies, boxes_in, is_film, top_boxes
 from recon.io.stereo.ebml import arrangement_of_number, stereo_mode
 from recon.io.stereo.frames import side_data
-from recon.io.stereo.layout import Arrangement, Layout, arrangement_of, layout_from
+from recon.io.stereo.layout import Arrangement, arrangement_of, layout_from
 from recon.io.stereo.names import layout_in_name
 from recon.io.stereo.sei import FRAME_PACKING, Framing, NalCodec, arrangement_of_packing
-from recon.types import Samples
+from recon.types import HDMI_EYES, Layout, Samples
 
+_Shown = UInt8[np.ndarray, "shown_h shown_w 3"] | UInt16[np.ndarray, "shown_h shown_w 3"]
 _KEY_PACKETS = 1
 _VISUAL = 78
 _STEREO_MODE_3D = {1: Arrangement("over"), 2: Arrangement("side"), 4: Arrangement("side", right_first=True)}
@@ -184,14 +185,26 @@ def looks_packed(pictures: Sequence[Samples]) -> Layout | None:
         pictures: some of different times, as coded.
 
     Returns:
-        "full-sbs", "half-sbs", "full-tb" or "half-tb"; None where the pictures are of one eye, or it cannot be told.
+        "full-sbs", "half-sbs", "full-tb", "half-tb" or "hdmi-frame-packing"; None where the pictures are of one eye, or
+        it cannot be told.
     """
-    votes = [vote for vote in (_vote(picture) for picture in pictures) if vote is not None]
+    votes = [vote for vote in (_vote(_without_gap(picture)) for picture in pictures) if vote is not None]
     for packing in ("side", "over"):
         if len(votes) >= max(1, len(pictures) // 2) and all(vote == packing for vote in votes):
             height, width = pictures[0].shape[:2]
+            if packing == "over" and len(_without_gap(pictures[0])) < height:
+                return "hdmi-frame-packing"
             return layout_from(Arrangement(packing), width / height)
     return None
+
+
+def _without_gap(picture: Samples) -> _Shown:
+    """The eyes alone, where the size is that of HDMI's frame packing (with a row more if a codec asked for it)."""
+    height, width = picture.shape[:2]
+    for (across, down), gap in HDMI_EYES.items():
+        if width == across and height - 2 * down - gap in (0, 1):
+            return np.concatenate([picture[:down], picture[down + gap : 2 * down + gap]])
+    return picture
 
 
 def _vote(picture: Samples) -> str | None:

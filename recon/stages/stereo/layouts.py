@@ -14,33 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import MappingProxyType
-from typing import Any, Final, Literal, get_args, no_type_check
+from typing import Any, Final, get_args, no_type_check
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8, UInt16
 
 from recon.compiled import compiled
-from recon.types import Parallax, Samples
-
-Layout = Literal[
-    "full-sbs",
-    "half-sbs",
-    "full-tb",
-    "half-tb",
-    "row-interlaced",
-    "column-interlaced",
-    "checkerboard",
-    "cross-eyed",
-    "anaglyph",
-    "rgbd",
-    "vr180",
-    "separate",
-    "wiggle",
-]
-Colours = Literal["red-cyan", "green-magenta", "amber-blue"]
-"""Of the filters before the left and the right eye; amber is sold as yellow, too."""
-Method = Literal["color", "gray", "half-color", "dubois", "optimized"]
+from recon.errors import OptionError
+from recon.types import HDMI_EYES, Colours, Layout, Method, Parallax, Samples
 
 SIZES: Final[Mapping[Layout, tuple[int, int]]] = MappingProxyType(
     {"half-sbs": (2, 4), "half-tb": (4, 2)},
@@ -65,12 +47,18 @@ class Packing:
     """Of an anaglyph: see ``anaglyph``."""
     fov_x: float = 90.0
     """Horizontal field of view of the eyes, degrees: for VR180."""
+    pixel_aspect: float = 1.0
+    """Width over height of the eyes' pixels: "vr180" and "hdmi-frame-packing" make them square, others leave them."""
+    transfer: int = 2
+    """How codes stand for light, a number of H.273 table 3: anaglyphs are mixed as light (16 is PQ, 18 is HLG)."""
 
     def __post_init__(self) -> None:
         if self.layout not in get_args(Layout):
             raise ValueError(f"layout must be one of {', '.join(get_args(Layout))}, got {self.layout!r}")
         if not 0 < self.fov_x < 180:
             raise ValueError(f"a field of view lies between 0 and 180 degrees, got {self.fov_x}")
+        if not self.pixel_aspect > 0:
+            raise ValueError(f"a pixel is wider than nothing, got an aspect of {self.pixel_aspect}")
         if self.layout == "anaglyph":
             _matrix(self.colours, self.method)
 
@@ -94,13 +82,15 @@ def packed(left: Samples, right: Samples, how: Packing) -> tuple[Shown, ...]:
     if how.layout == "rgbd":
         raise ValueError("a picture and its depth are put together by rgbd(picture, parallax, near, far)")
     if how.layout == "vr180":
-        dome = Dome(how.fov_x, left.shape[0], left.shape[1])
+        dome = Dome(how.fov_x, left.shape[0], left.shape[1], pixel_aspect=how.pixel_aspect)
         return (np.concatenate([dome.seen(left), dome.seen(right)], axis=1),)
+    if how.layout == "hdmi-frame-packing":
+        return (_frame_packed(left, right, how.pixel_aspect),)
     left, right = (_whole(eye, how.layout) for eye in (left, right))
     if how.pictures == 2:
         return left, right
     if how.layout == "anaglyph":
-        return (anaglyph(left, right, how.colours, how.method),)
+        return (anaglyph(left, right, how.colours, how.method, transfer=how.transfer),)
     return (_together(left, right, how.layout),)
 
 
@@ -110,15 +100,18 @@ def unpacked(picture: Samples, layout: Layout) -> tuple[Shown, Shown]:
     The eyes of "vr180" come out as they lie in it: half spheres.
 
     Raises:
-        ValueError: the layout cannot be undone (an anaglyph; RGBD; eyes in files of their own), or the size is odd.
+        ValueError: the layout cannot be undone (an anaglyph; RGBD; eyes in files of their own).
+        OptionError: the picture's size is none of that layout.
     """
     if layout in _PATTERNS:
         return _line_eyes(picture, layout)
+    if layout == "hdmi-frame-packing":
+        return _frame_unpacked(picture)
     if layout not in _SIDES:
         raise ValueError(f"{layout!r} cannot be taken apart into two eyes")
     axis, factor, left_first = _SIDES[layout]
     if picture.shape[axis] % 2:
-        raise ValueError(f"two eyes of one size do not fit into {picture.shape[1]} x {picture.shape[0]} pixels")
+        raise OptionError(f"two eyes do not lie in {_size(picture)} pixels as {layout}: choose another --from-layout")
     first, second = (_stretched(eye, axis, factor) for eye in np.split(picture, 2, axis=axis))
     return (first, second) if left_first else (second, first)
 
@@ -174,6 +167,53 @@ def _stretched(eye: Samples, axis: int, factor: int) -> Shown:
     height, width = (length * factor if side == axis else length for side, length in enumerate(eye.shape[:2]))
     full: Shown = cv2.resize(eye, (width, height), interpolation=cv2.INTER_CUBIC)
     return full
+
+
+def _size(picture: Samples) -> str:
+    return f"{picture.shape[1]} x {picture.shape[0]}"
+
+
+# ------------------------------------------------------------------------------------------------ HDMI frame packing
+
+
+def _frame_packed(left: Samples, right: Samples, pixel_aspect: float) -> Shown:
+    """The left eye over the right one, black rows between: HDMI 1.4a, section 8.2.3.2.
+
+    The format knows two sizes of eyes, both of square pixels. An eye goes into the smaller one that holds it, else into
+    the larger one; it is scaled up or down until it fills the width or the height, and black is beside it: nothing is
+    cut off, and the shape of things stays.
+    """
+    height, width = left.shape[0], left.shape[1] * pixel_aspect
+    holding = [size for size in HDMI_EYES if width <= size[0] and height <= size[1]]
+    size = min(holding) if holding else max(HDMI_EYES)
+    first, second = (_fitted(eye, size, pixel_aspect) for eye in (left, right))
+    gap = np.zeros((HDMI_EYES[size], size[0], 3), left.dtype)
+    both: Shown = np.concatenate([first, gap, second])
+    return both
+
+
+def _fitted(eye: Samples, size: tuple[int, int], pixel_aspect: float) -> Shown:
+    """The eye with square pixels, as large as fits, in the middle of black."""
+    height, width = eye.shape[0], eye.shape[1] * pixel_aspect
+    scale = min(size[0] / width, size[1] / height)
+    across, down = min(size[0], round(width * scale)), min(size[1], round(height * scale))
+    if (down, across) != eye.shape[:2]:
+        eye = cv2.resize(eye, (across, down), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    beside, above = size[0] - across, size[1] - down
+    sides = above // 2, above - above // 2, beside // 2, beside - beside // 2
+    framed: Shown = cv2.copyMakeBorder(eye, *sides, cv2.BORDER_CONSTANT, value=0)
+    return framed
+
+
+def _frame_unpacked(picture: Samples) -> tuple[Shown, Shown]:
+    """A film of 2205 rows has one more where its codec needs an even number."""
+    height, width = picture.shape[:2]
+    for (across, down), gap in HDMI_EYES.items():
+        if width == across and height - 2 * down - gap in (0, 1):
+            second = down + gap
+            return np.ascontiguousarray(picture[:down]), np.ascontiguousarray(picture[second : second + down])
+    known = " or ".join(f"{across} x {2 * down + gap}" for (across, down), gap in HDMI_EYES.items())
+    raise OptionError(f"hdmi-frame-packing is {known} pixels, not {_size(picture)}: choose another --from-layout")
 
 
 # -------------------------------------------------------------------------------------------------- line by line
@@ -262,11 +302,12 @@ _DUBOIS: Final[Mapping[Colours, tuple[tuple[float, ...], ...]]] = MappingProxyTy
 
 E. Dubois, "A projection method to generate anaglyph stereo images", ICASSP 2001: the colours that, seen through the
 filters, are nearest by least squares to what the eyes would have seen. Red-cyan follows from the spectra of that paper;
-the others are those that he published for LCD screens and common filters (uottawa.ca/~edubois/anaglyph).
+the others are those that he published for LCD screens and common filters (uottawa.ca/~edubois/anaglyph). All are of
+sRGB's primaries; those of wider screens are taken as if they were.
 """
 
 
-def anaglyph(left: Samples, right: Samples, colours: Colours, method: Method) -> Samples:
+def anaglyph(left: Samples, right: Samples, colours: Colours, method: Method, *, transfer: int = 2) -> Samples:
     """Both eyes in one picture for glasses of two colours.
 
     Methods:
@@ -276,16 +317,26 @@ def anaglyph(left: Samples, right: Samples, colours: Colours, method: Method) ->
         dubois: least squares (see ``_DUBOIS``), on light; the least ghosting, good colours.
         optimized: the red of red-cyan from the green and blue of the left eye (P. Wimmer): red things do not flicker.
 
-    A picture that is the same grey for both eyes stays so.
+    All but Dubois's are of P. Wimmer, "Anaglyph methods comparison" (3dtv.at), and mix codes: luma is defined on them.
+    Dubois's mixes light: of the display for PQ, of the scene for HLG (the display's differs by a gain that is the same
+    for all colours of a pixel), by sRGB's curve for all else. A picture that is the same grey for both eyes stays so.
+
+    Args:
+        left: seen through the filter that is named first.
+        right: of the same size.
+        colours: of the filters.
+        method: see above.
+        transfer: how codes stand for light (H.273 table 3): 16 is PQ, 18 is HLG.
 
     Raises:
         ValueError: sizes differ, or there is no such method for these colours.
     """
     if left.shape != right.shape or left.dtype != right.dtype:
         raise ValueError(f"eyes differ: {left.shape} {left.dtype} and {right.shape} {right.dtype}")
-    values, codes = _light(left.dtype.name) if method == "dubois" else _as_coded(left.dtype.name)
-    mixed: Samples = np.zeros_like(left)
-    _mixer()(left, right, _matrix(colours, method).astype(np.float32), values, codes, mixed)
+    matrix = _matrix(colours, method).astype(np.float32)
+    curve = transfer if transfer in {_PQ, _HLG} else 0
+    tables = (*_light(left.dtype.name, curve), _ROOTS) if method == "dubois" else (*_as_coded(left.dtype.name), 0)
+    mixed: Samples = _mixer()(left, right, matrix, *tables)
     return mixed
 
 
@@ -319,14 +370,30 @@ def _as_coded(dtype: str) -> tuple[Table, Codes]:
 
 
 @cache
-def _light(dtype: str) -> tuple[Table, Codes]:
-    """Light of each code (IEC 61966-2-1), and codes of so much light that every dark 8-bit code has some of its own."""
+def _light(dtype: str, transfer: int) -> tuple[Table, Codes]:
+    """Light of each code, and codes of light over its fourth root: of steps that are fine enough in the dark."""
     value = np.arange(np.iinfo(dtype).max + 1) / np.iinfo(dtype).max
-    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    # As many as 20 bits: with 16, the darkest 16-bit codes would be 13 apart.
-    amount = np.linspace(0, 1, 1 << (16 if dtype == "uint8" else 20))
-    coded = np.where(amount <= 0.0031308, 12.92 * amount, 1.055 * np.maximum(amount, 0.0031308) ** (1 / 2.4) - 0.055)
-    return light.astype(np.float32), np.rint(coded * np.iinfo(dtype).max).astype(dtype)
+    fine = np.linspace(0, 1, 1 << 16)
+    amount = np.linspace(0, 1, 1 << (16 if dtype == "uint8" else 20)) ** (2**_ROOTS)
+    coded = np.interp(amount, _light_of(fine, transfer), fine)
+    return _light_of(value, transfer).astype(np.float32), np.rint(coded * np.iinfo(dtype).max).astype(dtype)
+
+
+_PQ, _HLG = 16, 18
+_ROOTS = 2
+"""Square roots one after the other."""
+
+
+def _light_of(value: Float64[np.ndarray, " n"], transfer: int) -> Float64[np.ndarray, " n"]:
+    """Of codes from 0 to 1; the brightest is 1."""
+    if transfer == _PQ:  # SMPTE ST 2084, BT.2100 table 4
+        power = value ** (32 / 2523)
+        bright: Float64[np.ndarray, " n"] = np.maximum(power - 107 / 128, 0) / (2413 / 128 - 2392 / 128 * power)
+        return bright ** (8192 / 1305)
+    if transfer == _HLG:  # the inverse OETF, BT.2100 table 5
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        return np.where(value <= 0.5, value**2 / 3, (np.exp((value - c) / a) + b) / 12)
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
 
 
 @cache
@@ -335,8 +402,9 @@ def _mixer() -> Any:  # noqa: ANN401 - a compiled function
 
 
 @no_type_check
-def _mix(left, right, matrix, values, codes, mixed):  # noqa: ANN001, ANN202 - compiled
-    """Mixed = matrix @ (left, right) in values; cut off at both ends."""
+def _mix(left, right, matrix, values, codes, roots):  # noqa: ANN001, ANN202 - compiled
+    """Mixed = matrix @ (left, right) in values; cut off at both ends; ``codes`` go by the root of what comes out."""
+    mixed = np.zeros_like(left)
     last = np.float32(len(codes) - 1)
     half = np.float32(0.5)
     seen = np.zeros(6, np.float32)
@@ -350,7 +418,10 @@ def _mix(left, right, matrix, values, codes, mixed):  # noqa: ANN001, ANN202 - c
                 for term in range(6):
                     total += matrix[primary, term] * seen[term]
                 total = min(max(total, np.float32(0)), np.float32(1))
+                for _ in range(roots):
+                    total = np.sqrt(total)
                 mixed[row, column, primary] = codes[int(total * last + half)]
+    return mixed
 
 
 # ---------------------------------------------------------------------------------------------------- depth, spheres
@@ -381,6 +452,8 @@ class Dome:
     width: int
     size: int = 0
     """Height and width of the half sphere, pixels; 0: so many that none of the picture's are lost in its middle."""
+    pixel_aspect: float = 1.0
+    """Width over height of the picture's pixels."""
 
     @property
     def side(self) -> int:
@@ -399,30 +472,28 @@ class Dome:
         """
         if eye.shape[:2] != (self.height, self.width):
             raise ValueError(f"a picture of {self.width} x {self.height} is wanted, got {eye.shape}")
-        maps = _dome_maps(self._focal, self.height, self.width, self.side)
+        maps = _dome_maps(self._focal, self.pixel_aspect, (self.height, self.width), self.side)
         sphere: Shown = cv2.remap(eye, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
         return sphere
 
 
 @lru_cache(maxsize=1)
 def _dome_maps(
-    focal: float, height: int, width: int, side: int
+    focal: float, pixel_aspect: float, size: tuple[int, int], side: int
 ) -> tuple[Float32[np.ndarray, "n n"], Float32[np.ndarray, "n n"]]:
     """Columns and rows of the picture (OpenCV's, the first pixel's middle at 0) that each pixel of the sphere shows."""
     angle = ((np.arange(side) + 0.5) / side - 0.5) * math.pi
     x = np.broadcast_to(focal * np.tan(angle), (side, side))
-    y = focal * np.tan(angle)[:, None] / np.cos(angle)
+    y = focal * pixel_aspect * np.tan(angle)[:, None] / np.cos(angle)
     # float32 has no room for the tangent of a right angle: far outside is far enough.
-    columns, rows = (np.clip(place, -30_000, 30_000).astype(np.float32) for place in (x + width / 2, y + height / 2))
+    columns, rows = (np.clip(place, -30_000, 30_000).astype(np.float32) for place in (x + size[1] / 2, y + size[0] / 2))
     return columns - np.float32(0.5), rows - np.float32(0.5)
 
 
 __all__ = [
     "SIZES",
-    "Colours",
     "Dome",
     "Layout",
-    "Method",
     "Packing",
     "anaglyph",
     "packed",
