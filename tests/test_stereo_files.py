@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from recon.errors import OptionError, VideoError
 from recon.io.clip import look_at
 from recon.io.stereo.encode import Encoding, SegmentWriter, coder_for
+from recon.io.stereo.fields import deinterlaced
 from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look, frame_from_samples
 from recon.io.stereo.hdr import Hdr10
 from recon.io.stereo.join import Film, join
@@ -154,6 +155,100 @@ def test_odd_sizes_grow_by_a_copy_of_the_last_line(tmp_path: Path) -> None:
     (frame,) = FaithfulFrames(look_at(path))
     assert frame.samples.shape == (48, 64, 3)
     assert np.abs(frame.samples[47].astype(int) - frame.samples[46]).max() <= 6
+
+
+# Interlaced films.
+
+
+def moving(step: int, width: int = 192, height: int = 128) -> np.ndarray:
+    picture = np.full((height, width, 3), 60, np.uint8)
+    picture[32:96, 20 + 4 * step :][:, :48] = 200  # grey: chroma of half the rows would be of both moments
+    return picture
+
+
+def woven(count: int, order: str = "tff", pix_fmt: str = "yuv420p") -> list[av.VideoFrame]:
+    """Frames whose rows are of two moments, as cameras of television made them; ``order``: which field is first."""
+    frames = []
+    for number in range(count):
+        early, late = moving(2 * number), moving(2 * number + 1)
+        both = late.copy()
+        start = 0 if order == "tff" else 1
+        both[start::2] = early[start::2]
+        frames.append(av.VideoFrame.from_ndarray(both, "rgb24").reformat(format=pix_fmt))
+    graph = av.filter.Graph()  # PyAV has no other way to say which field is first
+    source = graph.add_buffer(width=192, height=128, format=frames[0].format, time_base=TICK)
+    graph.link_nodes(source, graph.add("setfield", order), graph.add("buffersink")).configure()
+    marked = []
+    for frame in frames:
+        graph.vpush(frame)
+        marked.append(graph.vpull())
+    return marked
+
+
+def combing(picture: np.ndarray) -> float:
+    """How much rows differ from the mean of those above and below."""
+    grey = picture.astype(float).mean(axis=2)
+    return float(np.abs(grey[1:-1] - (grey[:-2] + grey[2:]) / 2).mean())
+
+
+INTERLACED = [
+    ("libx264", "yuv420p", {"x264-params": "interlaced=1", "crf": "8"}, "tff"),
+    ("libx264", "yuv422p10le", {"x264-params": "interlaced=1", "crf": "8"}, "bff"),
+    ("mpeg2video", "yuv420p", {"flags": "+ildct+ilme", "b": "20M"}, "tff"),
+]
+
+
+@pytest.mark.parametrize(("codec", "pix_fmt", "options", "order"), INTERLACED)
+def test_fields_of_two_moments_become_one_picture(
+    tmp_path: Path, codec: str, pix_fmt: str, options: dict[str, str], order: str
+) -> None:
+    """As many pictures as frames, at the same times to the tick, at the moment of the first field, without a comb."""
+    times = [number / 25 for number in range(7)]
+    frames = woven(7, order, pix_fmt)
+    kinds = {"codec": codec, "pix_fmt": pix_fmt, "options": options}
+    even = codec == "mpeg2video"  # it knows fixed rates alone
+    path = write_clip(tmp_path / "a.mkv", frames, times=None if even else [t + t**2 for t in times], **kinds)
+    reader = FaithfulFrames(look_at(path))
+    got = list(reader)
+    with av.open(str(path)) as film:
+        decoded = list(film.decode(video=0))
+    assert reader.look.interlaced
+    assert all(frame.interlaced_frame for frame in decoded)
+    assert [frame.pts for frame in got] == [frame.pts for frame in decoded]
+    level = 257 if reader.look.deep else 1
+    for number, frame in enumerate(got):
+        whole = frame.samples.astype(float) / level
+        assert combing(whole) < 0.3 * combing(frames[number].to_ndarray(format="rgb24"))
+        first, second = (np.abs(whole - moving(2 * number + late)).mean() for late in (0, 1))
+        assert first < 0.5 * second
+    assert "interlaced" in " ".join(coder_for(Encoding(), reader.look, 192, 128).notes)
+    part = FaithfulFrames(look_at(path), got[3].time, got[6].time)
+    assert [frame.pts for frame in part] == [frame.pts for frame in got[3:6]]
+
+
+def test_a_film_that_is_not_interlaced_is_not_touched(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", woven(3), options={"crf": "1"})
+    reader = FaithfulFrames(look_at(path))
+    for frame, was in zip(reader, woven(3), strict=True):
+        assert combing(frame.samples) == pytest.approx(combing(was.to_ndarray(format="rgb24")), rel=0.05)
+    assert not coder_for(Encoding(), reader.look, 192, 128).notes
+
+
+def test_only_what_is_interlaced_of_a_mixed_film_is_changed(tmp_path: Path) -> None:
+    """Films of television change between both, and even between sizes."""
+    options = {"x264-params": "interlaced=1", "crf": "8"}
+    paths = [
+        write_clip(tmp_path / "a.mp4", ramp(3)),
+        write_clip(tmp_path / "b.mp4", woven(3), options=options),
+        write_clip(tmp_path / "c.mp4", ramp(2)),
+    ]
+    decoded = [frame for path in paths for frame in av.open(str(path)).decode(video=0)]
+    got = list(deinterlaced((float(number), frame) for number, frame in enumerate(decoded)))
+    assert [time for time, _ in got] == list(range(8))
+    assert [(frame.pts, frame.width) for _, frame in got] == [(frame.pts, frame.width) for frame in decoded]
+    for number, (_, frame) in enumerate(got):
+        same = (frame.to_ndarray() == decoded[number].to_ndarray()).all()
+        assert same == (not 3 <= number < 6)
 
 
 # Encoders.

@@ -108,6 +108,7 @@ def coder_for(encoding: Encoding, look: Look, width: int, height: int) -> Coder:
         f"H.264 of {width} x {height}: many players end at {_COMMON[0]} x {_COMMON[1]}": h264 and not common,
         "H.264 of 10 bits: most televisions and phones cannot play it": h264 and look.deep,
         f"{look.bits} bits are coded as 10": look.bits > 10,
+        "the film is interlaced: the two fields of each frame are made one picture (bwdif)": look.interlaced,
     }
     return Coder(name, formats[0], tuple(note for note, holds in notes.items() if holds))
 

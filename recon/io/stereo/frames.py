@@ -23,6 +23,7 @@ from jaxtyping import UInt8, UInt16
 from recon.errors import VideoError
 from recon.io.clip import Clip, Turn, opened
 from recon.io.color import ACCURATE, Coding, coding_of
+from recon.io.stereo.fields import deinterlaced
 from recon.io.stereo.hdr import Hdr10, light_from_ffmpeg, mastering_from_ffmpeg
 from recon.io.video import VideoSource
 from recon.settings import SamplingSettings
@@ -69,6 +70,7 @@ class Look:
     rate: Fraction
     """Average frames for each second."""
     interlaced: bool
+    """Whether the first frame is; what ``FaithfulFrames`` gives is not."""
 
     @property
     def deep(self) -> bool:
@@ -89,7 +91,7 @@ class FilmFrame(NamedTuple):
 
 
 class FaithfulFrames:
-    """The frames of a video from ``start`` to ``end``.
+    """The frames of a video from ``start`` to ``end``; interlaced ones are made whole (see ``deinterlaced``).
 
     Args:
         clip: what the file says of itself.
@@ -113,7 +115,7 @@ class FaithfulFrames:
         """
         clip, look, latest = self.clip, self.look, None
         with closing(VideoSource(clip, self._sampling).decoded()) as frames:
-            for time, frame in frames:
+            for time, frame in deinterlaced(frames):
                 pts = frame.pts if frame.pts is not None else round((time + _origin(clip)) / look.tick)
                 latest = pts if latest is None else max(pts, latest + 1)
                 yield FilmFrame(latest, frame.duration or 0, time, samples_from_frame(frame, look, clip.turn))
