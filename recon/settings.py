@@ -343,6 +343,9 @@ class EncodingSettings(Section):
     """CRF, or what stands for it: smaller is better and larger; the encoder's usual one where not given."""
     preset: str | None = None
     """Of the encoder: veryfast, medium, slow ... (p1 to p7 for nvenc, 0 to 13 for libsvtav1)."""
+    chroma: Literal["420", "444"] = "420"
+    """Colours of half the height and width, as all players want them, or of the full size: sharper for anaglyphs and
+    woven layouts, and 2205 rows for HDMI, where the player can (those of computers)."""
 
 
 class StoreSettings(Section):

@@ -5,8 +5,10 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 import av
 import cv2
@@ -18,16 +20,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.errors import OptionError, VideoError
-from recon.io.clip import look_at
+from recon.io.clip import Turn, look_at
+from recon.io.stereo.chroma import ChromaPlace, plane_of, with_coded_chroma, with_full_chroma
 from recon.io.stereo.encode import Encoding, SegmentWriter, coder_for
 from recon.io.stereo.fields import deinterlaced
-from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look, frame_from_samples
+from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look, frame_from_samples, samples_from_frame
 from recon.io.stereo.hdr import Hdr10
 from recon.io.stereo.join import Film, join
 from recon.io.stereo.subtitles import mov_text, plain_text
 from recon.types import Layout
 
 TICK = Fraction(1, 1000)
+UPRIGHT = Turn(transpose=False, mirror_x=False, mirror_y=False)
 LOOK = Look(
     width=64,
     height=48,
@@ -49,7 +53,7 @@ def segments_of(
 ) -> list[Path]:
     """The frames coded (nearly) without loss, in pieces."""
     height, width = frames[0].samples.shape[:2]
-    encoding = Encoding(encoder, 0.0, "ultrafast")
+    encoding = Encoding(encoder, 0.0, "12" if encoder == "libsvtav1" else "ultrafast")
     coder, paths = coder_for(encoding, look, width, height), []
     for number, (start, end) in enumerate(zip([0, *cuts], [*cuts, len(frames)], strict=True)):
         paths.append(folder / f"{number}.part")
@@ -79,19 +83,126 @@ def again(source: Path, target: Path, encoder: str = "libx264", *, count: int = 
 @pytest.mark.parametrize("full_range", [True, False])
 @pytest.mark.parametrize("bits", [8, 10])
 def test_every_grey_and_many_colours_come_back(*, matrix: int, full_range: bool, bits: int) -> None:
-    """An analytic oracle: luma of grey in each coding, and colours through there and back."""
+    """An analytic oracle: luma of grey in each coding, to the rounding; and grey is grey, and comes back."""
     look = Look(256, 64, Fraction(1), bits, full_range, matrix, 2, 2, Hdr10(), TICK, Fraction(25), interlaced=False)
     kind, most = (np.uint8, 255) if bits == 8 else (np.uint16, 65535)
     grey = np.linspace(0, most, 256).round().astype(kind)
-    frame = frame_from_samples(
-        np.tile(grey[None, :, None], (64, 1, 3)), look, "yuv420p" if bits == 8 else "yuv420p10le"
-    )
-    luma = np.frombuffer(frame.planes[0], kind).reshape(64, -1)[32, :256].astype(float)
+    picture = np.tile(grey[None, :, None], (64, 1, 3))
+    frame = frame_from_samples(picture, look, "yuv420p" if bits == 8 else "yuv420p10le")
+    luma, *chroma = (plane_of(frame, number).astype(float) for number in range(3))
     top = (1 << bits) - 1
     signal = grey / most
     expected = signal * top if full_range else (16 + 219 * signal) * (1 << bits - 8)
-    assert np.abs(luma - expected).max() <= 1.01
+    assert np.abs(luma - expected).max() <= 0.53
+    assert all((plane == 1 << bits - 1).all() for plane in chroma)
     assert (frame.colorspace, frame.color_range) == (matrix, 2 if full_range else 1)
+    back = samples_from_frame(frame, look, UPRIGHT)
+    assert np.abs(back.astype(float) - picture).max() <= (1 if bits == 8 else 65535 / 876 / 2 + 4)
+
+
+# Chroma of less than full size.
+
+
+def random_frame(pixel_format: str, width: int = 38, height: int = 22, seed: int = 0) -> av.VideoFrame:
+    frame, random = av.VideoFrame(width, height, pixel_format), np.random.default_rng(seed)
+    for number in range(3):
+        plane = plane_of(frame, number)
+        plane[:] = random.integers(0, 1 << frame.format.components[0].bits, plane.shape)
+    return frame
+
+
+@given(
+    st.sampled_from(get_args(ChromaPlace)),
+    st.sampled_from(["yuv420p", "yuv420p10le", "yuv420p12le"]),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(0, 1000),
+)
+def test_chroma_goes_to_full_size_and_back_without_loss(
+    place: ChromaPlace, pixel_format: str, width: int, height: int, seed: int
+) -> None:
+    """Of noise, the hardest there is, at any size: not one number changes."""
+    frame = random_frame(pixel_format, 2 * width, 2 * height, seed)
+    back = with_coded_chroma(with_full_chroma(frame, place), pixel_format, place)
+    for number in range(3):
+        np.testing.assert_array_equal(plane_of(back, number), plane_of(frame, number))
+
+
+@pytest.mark.parametrize("place", get_args(ChromaPlace))
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p", "yuv420p10le", "nv12"])
+@pytest.mark.parametrize("size", [(38, 22), (37, 21)])
+def test_between_samples_chroma_is_linear(place: ChromaPlace, pixel_format: str, size: tuple[int, int]) -> None:
+    """An oracle that knows where the samples lie (H.273 figure 3), and numpy's interpolation."""
+    planar = "yuv420p" if pixel_format == "nv12" else pixel_format
+    frame = random_frame(planar, *size)
+    given_frame = frame.reformat(format="nv12") if pixel_format == "nv12" else frame
+    full = with_full_chroma(given_frame, place)
+    shift = 16 - frame.format.components[0].bits
+    np.testing.assert_array_equal(plane_of(full, 0), plane_of(frame, 0).astype(np.uint16) << shift)
+    rows, columns = (np.arange(length) + 0.0 for length in (size[1], size[0]))
+    for number in (1, 2):
+        chroma = plane_of(frame, number).astype(float) * (1 << shift)
+        at_x = 2 * np.arange(chroma.shape[1]) + (0 if place.endswith("left") else 0.5)
+        at_y = 2 * np.arange(chroma.shape[0]) + (0 if place.startswith("top") else 0.5)
+        wide = np.stack([np.interp(columns, at_x, row) for row in chroma])
+        wanted = wide if "422" in pixel_format else np.stack([np.interp(rows, at_y, column) for column in wide.T]).T
+        assert np.abs(plane_of(full, number) - wanted).max() <= 0.5
+
+
+@pytest.mark.parametrize("full_range", [True, False])
+@pytest.mark.parametrize(("bits", "pixel_format"), [(8, "yuv420p"), (8, "nv12"), (10, "yuv420p10le"), (10, "p010le")])
+def test_sharp_colours_that_nobody_changed_are_coded_as_they_were(
+    *, full_range: bool, bits: int, pixel_format: str
+) -> None:
+    """Luma and chroma of a picture with hard edges, decoded to R'G'B' and coded again."""
+    look = Look(128, 96, Fraction(1), bits, full_range, 1, 2, 2, Hdr10(), TICK, Fraction(25), interlaced=False)
+    blocks = np.random.default_rng(0).integers(-40, 40, (2, 6, 8))
+    frame = av.VideoFrame(128, 96, "yuv420p" if bits == 8 else "yuv420p10le")
+    plane_of(frame, 0)[:] = 128 << bits - 8
+    for number in (1, 2):
+        plane_of(frame, number)[:] = (128 + blocks[number - 1].repeat(8, axis=0).repeat(8, axis=1)) << bits - 8
+    frame.colorspace, frame.color_range = 1, 2 if full_range else 1
+    coded = frame_from_samples(samples_from_frame(frame, look, UPRIGHT), look, pixel_format)
+    back = coded if coded.format.name == frame.format.name else coded.reformat(format=frame.format.name)
+    for number in range(3):
+        wrong = np.abs(plane_of(back, number).astype(int) - plane_of(frame, number))
+        assert wrong.max() <= 1
+        assert (wrong > 0).mean() < 0.02
+
+
+@pytest.mark.parametrize(("encoder", "suffix"), [("libx264", ".mp4"), ("libx265", ".mkv"), ("libsvtav1", ".mp4")])
+def test_where_chroma_lies_is_kept(tmp_path: Path, encoder: str, suffix: str) -> None:
+    params = {"x265-params": "log-level=error"} if encoder == "libx265" else {}
+    options = {"chroma_sample_location": "topleft", **params}
+    source = write_clip(tmp_path / "a.mp4", ramp(2, 128, 96), codec=encoder, options=options)
+    reader, _ = again(source, tmp_path / f"b{suffix}", encoder, count=2)
+    assert reader.look.chroma == "topleft"
+    assert FaithfulFrames(look_at(tmp_path / f"b{suffix}")).look.chroma == "topleft"
+    assert FaithfulFrames(look_at(write_clip(tmp_path / "c.mp4", ramp(1)))).look.chroma == "left"
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265"])
+@pytest.mark.parametrize("deep", [True, False])
+def test_colours_of_full_size_keep_every_pixel_and_odd_sizes(tmp_path: Path, encoder: str, *, deep: bool) -> None:
+    look = replace(LOOK, bits=10 if deep else 8)
+    rows = np.zeros((45, 64, 3), np.uint8)
+    rows[::2], rows[1::2] = (200, 60, 60), (60, 60, 200)  # woven eyes of two colours
+    rows = rows.astype(np.uint16) * 257 if deep else rows
+    encoding = Encoding(encoder, 1.0, "ultrafast", chroma="444")
+    coder = coder_for(encoding, look, 64, 45)
+    assert coder.pixel_format == ("yuv444p10le" if deep else "yuv444p")
+    with SegmentWriter(tmp_path / "a", look, (64, 45), coder, encoding) as writer:
+        writer.write(rows, 0)
+    (frame,) = FaithfulFrames(look_at(tmp_path / "a"))
+    assert frame.samples.shape == rows.shape
+    assert np.abs(frame.samples.astype(int) - rows).max() <= (8 * 257 if deep else 8)
+
+
+def test_what_chroma_costs_is_said() -> None:
+    assert "64 x 45 is coded as 64 x 46: only --chroma 444 keeps odd sizes" in coder_for(Encoding(), LOOK, 64, 45).notes
+    assert "televisions" in coder_for(Encoding(chroma="444"), LOOK, 64, 48).notes[0]
+    with pytest.raises(OptionError, match="libsvtav1 does not code 8 bits with --chroma 444"):
+        coder_for(Encoding("libsvtav1", chroma="444"), LOOK, 64, 48)
 
 
 def test_a_video_of_10_bits_gives_16_and_is_not_tone_mapped(tmp_path: Path) -> None:
@@ -567,7 +678,7 @@ def test_a_real_film_comes_back_as_it_was(shared: Path, tmp_path: Path, name: st
         inside = cv2.dilate(edge, np.ones((9, 9), np.uint8)) == 0
         if inside.any():
             assert error[inside].mean() <= 1
-            assert np.percentile(error[inside], 90) <= 2
+            assert np.percentile(error[inside], 90) <= 1
 
 
 @pytest.mark.shared

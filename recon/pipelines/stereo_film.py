@@ -161,7 +161,7 @@ class _Segments:
         self.folder = folder
         self._run, self._clip, self._sampling = run, clip, settings.sampling
         asked = settings.encoding
-        self._encoding = Encoding(asked.encoder, asked.quality, asked.preset)
+        self._encoding = Encoding(asked.encoder, asked.quality, asked.preset, chroma=asked.chroma)
         self._spans = list(_divided(run.maps.shots))
         self._first: _First | None = None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import av
 from av.container import OutputContainer
@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 
 from recon.errors import OptionError, VideoError
 from recon.files import whole_file
-from recon.io.stereo.frames import Look, frame_from_samples
+from recon.io.stereo.frames import Look, frame_from_samples, grown
 from recon.io.stereo.hdr import svt_options
 from recon.io.stereo.layout import arrangement_of
 from recon.io.stereo.sei import Framing, Message, NalCodec, frame_packing, hdr10_messages, sei_nal
@@ -58,6 +58,13 @@ _GOP_SECONDS = 5
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
+_FORMATS: Mapping[str, Mapping[bool, tuple[str, ...]]] = {
+    "420": {False: ("yuv420p", "nv12"), True: ("yuv420p10le", "p010le")},
+    "444": {False: ("yuv444p",), True: ("yuv444p10le",)},
+}
+"""Pixel formats, by chroma and by whether there are more than 8 bits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """How video is coded."""
@@ -70,6 +77,8 @@ class Encoding:
     """Of the encoder; None: its usual one."""
     options: Mapping[str, str] = field(default_factory=lambda: _NO_OPTIONS)
     """Further options of the encoder."""
+    chroma: Literal["420", "444"] = "420"
+    """Colours of half the height and width, or of the full size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +107,18 @@ def coder_for(encoding: Encoding, look: Look, width: int, height: int) -> Coder:
         name = "libx264" if common and not look.deep else "libx265"
     codec = _codec(name)
     _check_size(name, width, height)
-    wanted = ("yuv420p10le", "p010le") if look.deep else ("yuv420p", "nv12")
+    wanted = _FORMATS[encoding.chroma][look.deep]
     there = {known.name for known in codec.video_formats or ()}
     formats = [known for known in wanted if known in there]
     if not formats or (name.startswith("h264_") and look.deep):
-        raise OptionError(f"{name} does not code {look.bits} bits: choose --encoder libx265")
+        full = " with --chroma 444" if encoding.chroma == "444" else ""
+        raise OptionError(f"{name} does not code {look.bits} bits{full}: choose --encoder libx265")
     h264 = name == "libx264" or name.startswith("h264")
+    size = grown(height, width, formats[0])
     notes = {
+        f"{width} x {height} is coded as {size[1]} x {size[0]}: only --chroma 444 keeps odd sizes": size
+        != (height, width),
+        "colours of full size: televisions, phones and most hardware cannot play them": encoding.chroma == "444",
         f"H.264 of {width} x {height}: many players end at {_COMMON[0]} x {_COMMON[1]}": h264 and not common,
         "H.264 of 10 bits: most televisions and phones cannot play it": h264 and look.deep,
         f"{look.bits} bits are coded as 10": look.bits > 10,
@@ -140,7 +154,7 @@ class SegmentWriter:
     Args:
         path: the file to write, whatever its name ends in.
         look: of the source: its tags are the segment's.
-        size: (width, height) of the pictures to come; odd ones grow by one.
+        size: (width, height) of the pictures to come; odd ones grow by one for 4:2:0.
         coder: from ``coder_for``.
         encoding: how it is coded.
         layout: of the pictures to come; None: they are no 3D.
@@ -263,8 +277,8 @@ def _add_stream(
 ) -> VideoStream:
     options = _options(coder, encoding, look)
     stream = cast(VideoStream, container.add_stream(coder.name, rate=look.rate, options=options))
-    height, width, _ = shape
-    stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, coder.pixel_format
+    stream.height, stream.width = grown(shape[0], shape[1], coder.pixel_format)
+    stream.pix_fmt = coder.pixel_format
     stream.codec_context.time_base = Fraction(1, look.tick.denominator)
     stream.codec_context.sample_aspect_ratio = look.pixel_aspect
     if coder.nal_codec == "hevc":
@@ -276,7 +290,7 @@ def _add_stream(
 
 def _options(coder: Coder, encoding: Encoding, look: Look) -> dict[str, str]:
     name, quality = coder.name, encoding.quality
-    options = {"g": f"{max(1, math.ceil(_GOP_SECONDS * look.rate))}"}
+    options = {"g": f"{max(1, math.ceil(_GOP_SECONDS * look.rate))}", "chroma_sample_location": look.chroma}
     if encoding.preset is not None:
         options["preset"] = encoding.preset
     if quality is not None:

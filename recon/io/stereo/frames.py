@@ -23,6 +23,7 @@ from jaxtyping import UInt8, UInt16
 from recon.errors import VideoError
 from recon.io.clip import Clip, Turn, opened
 from recon.io.color import ACCURATE, Coding, coding_of
+from recon.io.stereo.chroma import FULL, ChromaPlace, chroma_place, plane_of, with_coded_chroma, with_full_chroma
 from recon.io.stereo.fields import deinterlaced
 from recon.io.stereo.hdr import Hdr10, light_from_ffmpeg, mastering_from_ffmpeg
 from recon.io.video import VideoSource
@@ -71,6 +72,8 @@ class Look:
     """Average frames for each second."""
     interlaced: bool
     """Whether the first frame is; what ``FaithfulFrames`` gives is not."""
+    chroma: ChromaPlace = "left"
+    """Where chroma of less than full size lies."""
 
     @property
     def deep(self) -> bool:
@@ -156,6 +159,7 @@ def _look(clip: Clip, frame: av.VideoFrame, aspect: Fraction) -> Look:
         tick=clip.tick,
         rate=clip.rate,
         interlaced=frame.interlaced_frame,
+        chroma=chroma_place(frame),
     )
 
 
@@ -194,7 +198,7 @@ def samples_from_frame(frame: av.VideoFrame, look: Look, turn: Turn) -> Samples:
     """
     coding = coding_of(frame)
     width, height = (look.height, look.width) if turn.transpose else (look.width, look.height)
-    converted = frame.reformat(
+    converted = with_full_chroma(frame, look.chroma).reformat(
         width=width,
         height=height,
         format="rgb48le" if look.deep else "rgb24",
@@ -229,34 +233,43 @@ def _turned(samples: Samples, turn: Turn) -> _Shown:
 def frame_from_samples(samples: Samples, look: Look, pixel_format: str) -> av.VideoFrame:
     """A frame to encode; what ``samples_from_frame`` undid is done again. Odd sizes grow by one column or row.
 
-    The new column or row repeats the last one: 4:2:0 needs even sizes.
+    The new column or row repeats the last one: 4:2:0 needs even sizes. 4:4:4 does not, and keeps them.
     """
-    height, width = samples.shape[:2]
-    if height % 2 or width % 2:
-        samples = cv2.copyMakeBorder(samples, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    height, width = grown(samples.shape[0], samples.shape[1], pixel_format)
+    if (height, width) != samples.shape[:2]:
+        more = height - samples.shape[0], width - samples.shape[1]
+        samples = cv2.copyMakeBorder(samples, 0, more[0], 0, more[1], cv2.BORDER_REPLICATE)
     source = "rgb48le" if samples.dtype == np.uint16 else "rgb24"
     if samples.dtype == np.uint16:
         samples = cv2.multiply(samples, np.ones(4), scale=_WHITE_WRITTEN / _DEEP_WHITE)
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(samples), source)
-    if look.full_range and not look.deep:
-        # libswscale rounds chroma of full range down: half a level too low; by way of 12 bits it does not.
-        frame = _coded(frame, look, "yuv420p12le")
-    frame = _coded(frame, look, pixel_format)
+    matrix = _NAMES[look.matrix]
+    full = av.VideoFrame.from_ndarray(np.ascontiguousarray(samples), source).reformat(
+        format=FULL,
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=ACCURATE,
+    )
+    if look.full_range:
+        _widen(full, av.VideoFormat(pixel_format).components[0].bits)
+    frame = with_coded_chroma(full, pixel_format, look.chroma)
     frame.colorspace, frame.color_range = look.matrix, ColorRange.JPEG if look.full_range else ColorRange.MPEG
     frame.color_primaries, frame.color_trc = look.primaries, look.transfer
     return frame
 
 
-def _coded(frame: av.VideoFrame, look: Look, pixel_format: str) -> av.VideoFrame:
-    matrix = _NAMES[look.matrix]
-    return frame.reformat(
-        format=pixel_format,
-        src_colorspace=matrix,
-        dst_colorspace=matrix,
-        src_color_range=ColorRange.JPEG,
-        dst_color_range=ColorRange.JPEG if look.full_range else ColorRange.MPEG,
-        interpolation=ACCURATE,
-    )
+def _widen(frame: av.VideoFrame, bits: int) -> None:
+    """Limited range to full range (H.273 section 8.3), in place; libswscale would be half a level too high."""
+    white = ((1 << bits) - 1) << (16 - bits)
+    for number, (least, most, zero) in enumerate(((4096, 60160, 0), (4096, 61440, 32768), (4096, 61440, 32768))):
+        plane, gain = plane_of(frame, number), white / (most - least)
+        cv2.addWeighted(plane, gain, plane, 0, zero - gain * (zero or least), plane)
+
+
+def grown(height: int, width: int, pixel_format: str) -> tuple[int, int]:
+    """The size in which a picture is coded."""
+    return (height, width) if pixel_format.startswith("yuv444") else (height + height % 2, width + width % 2)
 
 
 _NAMES = {code: matrix for matrix, code in _CODES.items()} | {5: Colorspace.ITU601}
@@ -266,6 +279,7 @@ __all__ = [
     "FilmFrame",
     "Look",
     "frame_from_samples",
+    "grown",
     "look_of",
     "samples_from_frame",
     "side_data",
