@@ -28,6 +28,7 @@ def same(one: Seen, other: Seen, *, differing: float = 0.0) -> None:
     assert levels.max() <= 1
     assert (levels > 0).mean() <= differing
     np.testing.assert_allclose(one.cover, other.cover, atol=1e-5)
+    assert one.cover.max() <= 1
     certain = np.abs(one.cover - 0.5) > 1e-5
     np.testing.assert_array_equal(one.hole[certain], other.hole[certain])
     np.testing.assert_allclose(one.parallax, other.parallax, atol=1e-3 / one.hole.shape[1])

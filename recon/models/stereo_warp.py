@@ -54,13 +54,12 @@ class TorchWarp:
     def _seen(self, picture: Samples, parallax: Parallax, shares: Sequence[float]) -> list[Seen]:
         _check(picture, parallax, shares)
         eyes = [_empty(picture, parallax) if share else _same(picture, parallax) for share in shares]
-        for part in self._parts(parallax.shape):
-            colours, moves = self._uploaded(picture[part]), self._uploaded(parallax[part])
+        for rows in self._parts(parallax.shape):
+            here = self._uploaded(picture[rows]), self._uploaded(parallax[rows])
             for share, eye in zip(shares, eyes, strict=True):
                 if share:
-                    drawn = _warped(colours, moves, float(share))
-                    for whole, rows in zip(eye, drawn, strict=True):
-                        whole[part] = rows.cpu().numpy()
+                    for whole, part in zip(eye, _warped(*here, float(share)), strict=True):
+                        whole[rows] = part.cpu().numpy()
         return eyes
 
     def _parts(self, shape: tuple[int, ...]) -> Iterator[slice]:
@@ -215,10 +214,7 @@ class _Pieces(NamedTuple):
 
 
 def _visible(runs: _Runs, move: Float64[Tensor, " r"]) -> _Pieces:
-    """Runs, each hiding those before it.
-
-    The ends of all runs cut a row into stretches; each shows the last run that covers it.
-    """
+    """Runs, each hiding those before it: their ends cut a row into stretches, that each show the last run over them."""
     begin = (runs.at[runs.first] - 0.5 + functional.pad(move[:-1], (1, 0))).clamp(min=0)
     end = (runs.at[runs.last] + 0.5 + move).clamp(max=runs.width)
     inside = (begin < end).nonzero()[:, 0]
@@ -228,7 +224,7 @@ def _visible(runs: _Runs, move: Float64[Tensor, " r"]) -> _Pieces:
     order = order[row[order].argsort(stable=True)]
     cuts, rank = cuts[order], order.argsort()
     shown = _last_cover(rank[: len(inside)], rank[len(inside) :], 2 * runs.width)
-    seen = ((shown >= 0) & (cuts[1:] > cuts[:-1])).nonzero()[:, 0]
+    seen = (shown >= 0).nonzero()[:, 0]
     number, count = torch.unique_consecutive(shown[seen], return_counts=True)
     behind = count.cumsum(0)
     return _Pieces(inside[number], cuts[seen[behind - count]], cuts[seen[behind - 1] + 1])
@@ -278,7 +274,7 @@ def _samples(runs: _Runs, pieces: _Pieces) -> _Samples:
     part = (begin < end).nonzero()[:, 0]
     begin, end = begin[part], end[part]
     area = torch.cat([torch.ones_like(whole, dtype=torch.float32), (end - begin).float()])
-    x = torch.cat([whole + 0.5, (begin + end) / 2])
+    x = torch.cat([whole.double() + 0.5, (begin + end) / 2])
     piece = torch.cat([piece, part // 2])
     return _Samples(torch.cat([whole, begin.long()]) + row[piece], pieces.run[piece], x, area)
 
@@ -319,13 +315,8 @@ def _drawn(runs: _Runs, samples: _Samples) -> tuple[Tensor, Tensor, Tensor, Tens
 
 def _guessed(shown: Float32[Tensor, " n"], hole: Bool[Tensor, " n"], runs: _Runs) -> Float32[Tensor, " n"]:
     """In holes, the parallax of the farther side."""
-    pixel, *sides = _beside(hole)
-    row = pixel // runs.width
-    there = [
-        torch.where(
-            side.div(runs.width, rounding_mode="floor") == row, shown[side.clamp(0, len(shown) - 1)], -torch.inf
-        )
-        for side in sides
-    ]
-    farther = torch.maximum(*there)
-    return shown.index_copy(0, pixel, torch.where(farther.isfinite(), farther, runs.parallax[row * runs.width]))
+    pixel, before, behind = _beside(hole)
+    row, side = pixel // runs.width, torch.stack([before, behind])
+    in_row = side // runs.width == row
+    farther = torch.where(in_row, shown[side.clamp(0, len(shown) - 1)], -torch.inf).amax(0)
+    return shown.index_copy(0, pixel, torch.where(in_row.any(0), farther, runs.parallax[row * runs.width]))
