@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 import subprocess
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
@@ -424,13 +425,52 @@ def test_matroska_shows_one_eye_in_its_own_shape(
     assert Fraction(stream["sample_aspect_ratio"].replace(":", "/")) == aspect
 
 
-def test_vr180_is_read_as_a_part_of_a_sphere(source: Path, tmp_path: Path) -> None:
-    path = made(source, tmp_path / "film.mp4", "vr180")
-    assert signals_of(path).layout == "vr180"
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_vr180_is_read_as_a_part_of_a_sphere(source: Path, tmp_path: Path, suffix: str) -> None:
+    path = made(source, tmp_path / f"film{suffix}", "vr180")
+    signals = signals_of(path)
+    assert signals.layout == "vr180"
+    assert signals.agree
+    assert "equirectangular, cut by 0.000, 0.000, 0.250, 0.250" in [signal.text for signal in signals.found]
     (stream,) = ffprobe(path, "-show_entries", "stream_side_data")["streams"]
     sides = {data["side_data_type"]: data for data in stream["side_data_list"]}
     assert sides["Stereo 3D"]["type"] == "side by side"
     assert sides["Spherical Mapping"]["projection"] == "tiled equirectangular"
+
+
+@pytest.mark.parametrize("title", [None, "Hälfte", "x" * 100])
+def test_a_sphere_in_matroska_leaves_the_rest_of_the_track_alone(
+    source: Path, tmp_path: Path, title: str | None
+) -> None:
+    """Titles of which the size takes one byte or two; what other tracks say; where the frames are."""
+    named_source = tmp_path / "source.mkv"
+    with av.open(str(source)) as film, av.open(str(named_source), "w") as target:
+        stream = target.add_stream_from_template(film.streams.video[0])
+        stream.metadata.update({"title": title} if title else {})
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    path, flat = (made(named_source, tmp_path / f"{layout}.mkv", layout) for layout in ("vr180", "full-sbs"))
+    with av.open(str(path)) as one, av.open(str(flat)) as other:
+        assert one.streams.video[0].metadata.get("title") == title
+        assert dict(one.streams.video[0].metadata) == dict(other.streams.video[0].metadata)
+        assert [bytes(p) for p in one.demux()] == [bytes(p) for p in other.demux()]
+    assert ebml.projection(flat) is None
+    with pytest.raises(FormatError, match="no room"):
+        ebml.set_half_sphere(flat, boxes.HALF_SPHERE)
+
+
+@pytest.mark.parametrize("layout", ["vr180", "full-sbs", "full-tb", "anaglyph"])
+def test_the_checksum_of_a_matroska_is_right_after_surgery(source: Path, tmp_path: Path, layout: Layout) -> None:
+    """RFC 8794 section 11.3.1: of all that follows in the same element, least byte first."""
+    data = made(source, tmp_path / "film.mkv", layout).read_bytes()
+    tracks = data.rindex(bytes.fromhex("1654ae6b"), 0, data.index(bytes.fromhex("1f43b675")))  # before the frames
+    length = 9 - data[tracks + 4].bit_length()
+    size = int.from_bytes(data[tracks + 4 : tracks + 4 + length], "big") & ((1 << 7 * length) - 1)
+    body = data[tracks + 4 + length :][:size]
+    assert body[:2] == bytes.fromhex("bf84")
+    assert zlib.crc32(body[6:]).to_bytes(4, "little") == body[2:6]
 
 
 def test_signals_that_contradict_each_other_are_seen(source: Path, tmp_path: Path) -> None:

@@ -144,11 +144,14 @@ def _st3d(arrangement: Arrangement) -> bytes:
     return full_box(b"st3d", bytes([1 if arrangement.packing == "over" else 2]))
 
 
+HALF_SPHERE = struct.pack(">4x4I", 0, 0, _QUARTER, _QUARTER)
+"""The content of the box ``equi``: nothing cut off at the top and bottom, a quarter of the sphere at each side."""
+
+
 def _sv3d() -> bytes:
     source = full_box(b"svhd", b"recon\0")
     pose = full_box(b"prhd", bytes(12))
-    bounds = full_box(b"equi", struct.pack(">4I", 0, 0, _QUARTER, _QUARTER))
-    return box(b"sv3d", source, box(b"proj", pose, bounds))
+    return box(b"sv3d", source, box(b"proj", pose, box(b"equi", HALF_SPHERE)))
 
 
 def _vexu(arrangement: Arrangement, view: View) -> bytes:
@@ -330,6 +333,7 @@ def _copy(file: BinaryIO, part: Box, out: BinaryIO) -> None:
 
 
 __all__ = [
+    "HALF_SPHERE",
     "Box",
     "View",
     "bodies",

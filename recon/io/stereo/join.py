@@ -24,8 +24,8 @@ from av.video.stream import VideoStream
 from recon.errors import OptionError, VideoError
 from recon.files import whole_file
 from recon.io.clip import Clip, opened
-from recon.io.stereo.boxes import View, bodies, hdr_boxes, stereo_boxes, top_boxes, with_boxes
-from recon.io.stereo.ebml import set_display_size, set_stereo_mode
+from recon.io.stereo.boxes import HALF_SPHERE, View, bodies, hdr_boxes, stereo_boxes, top_boxes, with_boxes
+from recon.io.stereo.ebml import ROOM, set_display_size, set_half_sphere, set_stereo_mode
 from recon.io.stereo.encode import FIRST_PTS
 from recon.io.stereo.hdr import Hdr10
 from recon.io.stereo.layout import stereo_mode_of
@@ -129,6 +129,8 @@ def _joined(segments: Sequence[Path], film: Film, partial: Path, muxer: str) -> 
     if muxer == "matroska":
         notes = _muxed(segments, film, partial, muxer)
         _shape(partial, segments[0], film)
+        if film.layout == "vr180":
+            set_half_sphere(partial, HALF_SPHERE)
         return notes
     plain = partial.with_name(partial.name + ".plain")
     try:
@@ -205,6 +207,8 @@ class _Plan:
         mode = _mode_to_write(film, first.sample_aspect_ratio or _ONE)
         if self._muxer == "matroska" and mode is not None:
             stream.metadata["stereo_mode"] = mode
+        if self._muxer == "matroska" and film.layout == "vr180":
+            stream.metadata["title"] = stream.metadata.get("title", "") + ROOM
         return stream
 
     def add_others(self) -> None:

@@ -3,7 +3,7 @@
 import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from jaxtyping import Float32, UInt8, UInt16
 
 from recon.io.clip import opened
 from recon.io.stereo.boxes import bodies, boxes_in, is_film, top_boxes
-from recon.io.stereo.ebml import arrangement_of_number, stereo_mode
+from recon.io.stereo.ebml import arrangement_of_number, projection, stereo_mode
 from recon.io.stereo.frames import side_data
 from recon.io.stereo.layout import Arrangement, arrangement_of, layout_from
 from recon.io.stereo.names import layout_in_name
@@ -91,14 +91,29 @@ def _agreed(found: Sequence[Signal], by_name: Layout | None, aspect: float) -> L
 
 def _of_container(path: Path, container: InputContainer) -> Iterator[Signal]:
     if "matroska" in container.format.name:
-        mode = stereo_mode(path)
-        if mode is not None:
-            yield Signal("Matroska StereoMode", arrangement_of_number(mode), f"{mode}")
+        yield from _of_matroska(path)
     elif "mov" in container.format.name:
         for trak in islice(_film_traks(path), 1):
             for stsd in bodies(trak, [b"mdia", b"minf", b"stbl", b"stsd"]):
                 for entry in boxes_in(stsd, 8):
                     yield from _of_entry(stsd[entry.body + _VISUAL : entry.end])
+
+
+def _of_matroska(path: Path) -> Iterator[Signal]:
+    mode, sphere = stereo_mode(path), projection(path)
+    if mode is not None:
+        said, sides = arrangement_of_number(mode), sum(sphere[1][2:]) if sphere else 0.0
+        if said is not None and 0.4 < sides < 0.6:
+            said = replace(said, half_sphere=True)
+        yield Signal("Matroska StereoMode", said, f"{mode}")
+    if sphere is not None:
+        kind, cut = sphere
+        name = {0: "rectangular", 1: "equirectangular", 2: "cubemap", 3: "mesh"}.get(kind, f"{kind}")
+        yield Signal("Matroska Projection", None, f"{name}{_told_cut(cut)}")
+
+
+def _told_cut(edges: Sequence[float]) -> str:
+    return ", cut by " + ", ".join(f"{edge:.3f}" for edge in edges) if edges else ""
 
 
 def _film_traks(path: Path) -> Iterator[bytes]:
@@ -116,7 +131,7 @@ def _of_entry(data: bytes) -> Iterator[Signal]:
         yield Signal("MP4 st3d", arrangement, f"{body[4]}")
     for body in bodies(data, [b"sv3d", b"proj", b"equi"]):
         edges = struct.unpack_from(">4I", body, 4)
-        yield Signal("MP4 sv3d", None, "equirectangular, cut by " + ", ".join(f"{e / 2**32:.3f}" for e in edges))
+        yield Signal("MP4 sv3d", None, f"equirectangular{_told_cut([edge / 2**32 for edge in edges])}")
     for body in bodies(data, [b"vexu", b"pack", b"pkin"]):
         flags = next((stri[4] for stri in bodies(data, [b"vexu", b"eyes", b"stri"])), 0)
         packing = {b"side": "side", b"over": "over"}.get(body[4:8])
