@@ -412,7 +412,17 @@ def test_an_anaglyph_claims_its_own_colours_alone(
 
 @pytest.mark.parametrize(
     ("layout", "aspect"),
-    [("half-sbs", 2), ("full-sbs", 1), ("half-tb", Fraction(1, 2)), ("full-tb", 1), ("anaglyph", 1)],
+    [
+        ("half-sbs", 2),
+        ("full-sbs", 1),
+        ("half-tb", Fraction(1, 2)),
+        ("full-tb", 1),
+        ("anaglyph", 1),
+        ("row-interlaced", 1),
+        ("column-interlaced", 1),
+        ("checkerboard", 1),
+        ("hdmi-frame-packing", 1),
+    ],
 )
 def test_matroska_shows_one_eye_in_its_own_shape(
     source: Path, tmp_path: Path, layout: Layout, aspect: Fraction

@@ -287,9 +287,10 @@ def _shape(path: Path, segment: Path, film: Film) -> None:
     if mode in _UNDIVIDED and aspect == 1:
         return
     width, height = size[0] * max(aspect, _ONE), size[1] / min(aspect, _ONE)
-    if layout in ("full-sbs", "vr180", "cross-eyed"):
+    # Eyes that are squeezed are shown at full size. Woven ones are not: displays want them pixel by pixel.
+    if layout in ("full-sbs", "vr180", "cross-eyed", "column-interlaced"):
         width /= 2
-    elif layout == "full-tb":
+    elif layout in ("full-tb", "row-interlaced"):
         height /= 2
     set_display_size(path, round(width), round(height))
     if mode in _UNDIVIDED:
