@@ -406,6 +406,8 @@ def test_an_anaglyph_claims_its_own_colours_alone(
 ) -> None:
     path = made(source, tmp_path / "film.mkv", "anaglyph", colours=colours)
     assert ebml.stereo_mode(path) == mode
+    words = [signal.text for signal in signals_of(path).found]
+    assert words == ([f"anaglyph of {word[9:].replace('_', ' and ')}"] if word else [])
     with av.open(str(path)) as container:
         assert container.streams.video[0].metadata.get("stereo_mode") == word
 

@@ -28,7 +28,14 @@ _KEY_PACKETS = 1
 _VISUAL = 78
 _STEREO_MODE_3D = {1: Arrangement("over"), 2: Arrangement("side"), 4: Arrangement("side", right_first=True)}
 _NAL_CODECS: dict[str, NalCodec] = {"h264": "h264", "hevc": "hevc"}
-_CHUNKS = (b"st3d", b"sv3d", b"vexu", b"hfov")
+_OTHER_MODES = {
+    0: "one eye",
+    10: "anaglyph of cyan and red",
+    12: "anaglyph of green and magenta",
+    13: "eyes in turn, left eye first",
+    14: "eyes in turn, right eye first",
+}
+"""StereoModes without an arrangement (RFC 9559 table 13)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ def _of_matroska(path: Path) -> Iterator[Signal]:
         said, sides = arrangement_of_number(mode), sum(sphere[1][2:]) if sphere else 0.0
         if said is not None and 0.4 < sides < 0.6:
             said = replace(said, half_sphere=True)
-        yield Signal("Matroska StereoMode", said, f"{mode}")
+        yield Signal("Matroska StereoMode", said, _OTHER_MODES.get(mode, f"{mode}"))
     if sphere is not None:
         kind, cut = sphere
         name = {0: "rectangular", 1: "equirectangular", 2: "cubemap", 3: "mesh"}.get(kind, f"{kind}")
