@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from recon.compiled import compiled
-from recon.stages.stereo.warp import THREADS, by_rows
+from recon.stages.stereo.warp import by_rows
 from recon.types import Parallax, Samples
 
 STEP: Final = 0.0015
@@ -56,7 +56,7 @@ class _Sides(NamedTuple):
     """Parallax of the near side, and of the far one, without what mixes them."""
 
 
-def sharpened(parallax: SmallMap, picture: Samples, *, threads: int = THREADS) -> Parallax:
+def sharpened(parallax: SmallMap, picture: Samples, *, threads: int | None = None) -> Parallax:
     """The parallax at the size of the picture.
 
     It depends on this map and this picture alone: what does not change does not flicker.
@@ -64,7 +64,7 @@ def sharpened(parallax: SmallMap, picture: Samples, *, threads: int = THREADS) -
     Args:
         parallax: of the same view at any size; finite.
         picture: 8 or 16 bits.
-        threads: at work; the result is the same for any number.
+        threads: at work (see `by_rows`); the result is the same for any number.
     """
     height, width = picture.shape[:2]
     if parallax.shape[0] > height or parallax.shape[1] > width:
@@ -85,7 +85,7 @@ def sharpened(parallax: SmallMap, picture: Samples, *, threads: int = THREADS) -
     return whole
 
 
-def _sides(parallax: SmallMap, picture: Samples, threads: int) -> _Sides:
+def _sides(parallax: SmallMap, picture: Samples, threads: int | None) -> _Sides:
     height, width = parallax.shape
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     small *= np.float32(255 / np.iinfo(picture.dtype).max)

@@ -12,17 +12,19 @@ from functools import cache
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, UInt8, UInt16
 
 from recon.compiled import compiled
 from recon.eyes import LEAST_STEP, MOST_BESIDE, MOST_TEXTURE, SAME_SURFACE
-from recon.types import Samples
+
+SampleRow = UInt8[np.ndarray, " w*3"] | UInt16[np.ndarray, " w*3"]
+SampleRows = UInt8[np.ndarray, "h w*3"] | UInt16[np.ndarray, "h w*3"]
 
 
 class Target(NamedTuple):
-    """What is written to."""
+    """What is written to: every pixel, whatever it holds."""
 
-    picture: Samples
+    picture: SampleRows
     parallax: Float32[np.ndarray, "h w"]
     cover: Float32[np.ndarray, "h w"]
     """Part of each pixel that something covers."""
@@ -32,16 +34,25 @@ class Target(NamedTuple):
 class Row(NamedTuple):
     """One row of the source, in the direction in which parallax moves things to the right; and what becomes of it."""
 
+    middle: np.ndarray
+    """Where the middle of each pixel is (pixels, corner at 0)."""
+    samples: SampleRow
+    """As they are read and written."""
     colour: Float32[np.ndarray, "w 3"]
     parallax: Float32[np.ndarray, " w"]
     at: np.ndarray
-    """Where the middle of each pixel is seen (pixels, corner at 0)."""
-    spans: np.ndarray
-    """(2 w + 2, 2): begin and end of what is visible, from left to right."""
-    runs: np.ndarray
-    """(2 w + 2, 2): first and last pixel of the run that a span shows."""
+    """Where the middle of each pixel is seen."""
+    borders: np.ndarray
+    """Pixels that lie on another surface than the next one."""
     mix: Float32[np.ndarray, "w 3"]
-    """Of the silhouette behind each pixel: how far right of the middle it is; parts of the far sides' colours."""
+    """Of the silhouette at each border: how far right of the middle between two pixels it is; how much the left one of
+    these holds of the right side, and the right one of the left side."""
+    spans: np.ndarray
+    """(2, 2 w + 2): begin and end of what is visible, from left to right."""
+    runs: np.ndarray
+    """(2, 2 w + 2): first and last pixel of the run that a span shows."""
+    seen: np.ndarray
+    """The last pixel of its run that a span shows in the middle of a whole pixel."""
     sums: Float32[np.ndarray, "w 3"]
     """Colours, weighted by the part of the pixel that they cover."""
     cover: Float32[np.ndarray, " w"]
@@ -52,31 +63,49 @@ class Row(NamedTuple):
 
 
 @cache
-def kernel() -> Callable[..., None]:
+def kernel() -> Callable[..., bool]:
     """`_see`, compiled at the first use; numba is imported then."""
     from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only stereo has to spend
 
-    reading = (_row_of, _scale, _read, _is_border, _settle_ramps)
-    laying = (_apart, _between, _unmix, _find, _find_silhouettes, _insert, _lay, _lay_all)
-    drawing = (_taps, _colour_at, _place, _mixed, _draw_part, _draw_whole, _draw, _guess_parallax, _write)
-    for part in (*reading, *laying, *drawing):
+    reading = (
+        _row_of,
+        _scale,
+        _mirror,
+        _count,
+        _read,
+        _is_finite,
+        _is_border,
+        _find_borders,
+        _settle_ramp,
+        _settle_ramps,
+    )
+    laying = (_apart, _between, _unmix, _found, _find_silhouettes, _put, _insert, _lay, _lay_all)
+    drawing = (_taps, _colour_at, _place, _mixed, _draw_whole, _part_of, _draw_parts, _draw)
+    writing = (_guess_parallax, _write_surface, _write_whole, _write_parts, _write)
+    for part in (*reading, *laying, *drawing, *writing):
         register_jitable(part)
     return compiled(_see)
 
 
-# Numba infers the types of the functions below itself.
+# Numba infers the types of the functions below itself. Time goes where something is done for each pixel: such loops are
+# kept simple enough for vectors of machine code, and what is rare is left to loops over borders or spans. A whole `Row`
+# is handed on a few times for each row only: the references to all its arrays are counted at each call.
 
 
 @no_type_check
-def _row_of(width):  # noqa: ANN001, ANN202
+def _row_of(width, samples):  # noqa: ANN001, ANN202
     of_row = np.zeros((4, width), np.float32)
     return Row(
+        np.arange(width) + 0.5,
+        np.zeros_like(samples),
         np.zeros((width, 3), np.float32),
         of_row[0],
         np.zeros(width, np.float64),
-        np.zeros((2 * width + 2, 2), np.float64),
-        np.zeros((2 * width + 2, 2), np.int64),
+        np.zeros(width, np.int64),
         np.zeros((width, 3), np.float32),
+        np.zeros((2, 2 * width + 2), np.float64),
+        np.zeros((2, 2 * width + 2), np.int64),
+        np.zeros(2 * width + 2, np.int64),
         np.zeros((width, 3), np.float32),
         of_row[1],
         of_row[2],
@@ -86,81 +115,63 @@ def _row_of(width):  # noqa: ANN001, ANN202
 
 @no_type_check
 def _see(picture, parallax, shift, target, rows):  # noqa: ANN001, ANN202
-    """Rows of a picture, moved by shift x parallax pixels."""
-    row = _row_of(parallax.shape[1])
+    """Rows of a picture, moved by shift x parallax pixels; whether all parallax is finite (else rows are missing)."""
+    row = _row_of(parallax.shape[1], picture[0])
     for y in range(rows[0], rows[1]):
+        if not _is_finite(parallax[y]):
+            return False
         _read(picture[y], parallax[y], shift, row)
-        _settle_ramps(row)
-        _find_silhouettes(row)
-        count = _lay_all(row)
-        _draw(row, count)
-        _write(row, target, y, shift < 0)
+        borders = _settle_ramps(row, _find_borders(row))
+        _find_silhouettes(row, borders)
+        spans = _lay_all(row, borders)
+        _draw(row, spans)
+        _write(row, spans, target, y, shift < 0)
+    return True
 
 
 @no_type_check
-def _scale(picture):  # noqa: ANN001, ANN202
+def _is_finite(numbers):  # noqa: ANN001, ANN202
+    finite = True
+    for i in range(len(numbers)):
+        finite &= numbers[i] - numbers[i] == 0
+    return finite
+
+
+@no_type_check
+def _scale(samples):  # noqa: ANN001, ANN202
     """Colours are counted from 0 to 255, whatever their bits."""
-    return np.float32(1) if picture.itemsize == 1 else np.float32(1) / np.float32(257)
+    return np.float32(1) if samples.itemsize == 1 else np.float32(1) / np.float32(257)
 
 
 @no_type_check
-def _read(picture, parallax, shift, row):  # noqa: ANN001, ANN202
-    width = len(parallax)
-    scale = _scale(picture)
-    for i in range(np.uint64(width)):
-        source = i if shift >= 0 else np.uint64(width - 1) - i
-        for channel in range(3):
-            row.colour[i, channel] = scale * np.float32(picture[source, channel])
-            row.sums[i, channel] = row.mix[i, channel] = 0
-        row.parallax[i] = parallax[source]
-        row.at[i] = np.float64(i) + 0.5 + abs(shift) * parallax[source]
-        row.cover[i] = row.most[i] = row.shown[i] = 0
+def _read(samples, parallax, shift, row):  # noqa: ANN001, ANN202
+    if shift < 0:
+        _mirror(samples, row.samples)
+        _count(row.samples, row.colour)
+        row.parallax[:] = parallax[::-1]
+    else:
+        _count(samples, row.colour)
+        row.parallax[:] = parallax
+    distance = abs(shift)
+    for i in range(len(parallax)):
+        row.at[i] = row.middle[i] + distance * row.parallax[i]
 
 
 @no_type_check
-def _settle_ramps(row):  # noqa: ANN001, ANN202
-    """Single pixels between two surfaces, of a parallax between theirs, belong to the one that is more like them.
-
-    Measured and estimated depth does not jump at a silhouette; what is in between would fly through the hole.
-    """
-    width = len(row.at)
-    i = 0
-    while i < width - 2:
-        if not _is_border(row.at, i):
-            i += 1
-            continue
-        farther = row.parallax[i + 1] > row.parallax[i]
-        end = i + 1
-        while end < width - 1 and _is_border(row.at, end) and (row.parallax[end + 1] > row.parallax[end]) == farther:
-            end += 1
-        near, far = (i, end) if farther else (end, i)
-        for k in range(i + 1, end):
-            like = near if row.parallax[k] - row.parallax[near] <= row.parallax[far] - row.parallax[k] else far
-            row.at[k] = row.at[like] + (k - like)
-            row.parallax[k] = row.parallax[like]
-        i = end
-
-
-# --------------------------------------------------------------------------------------------------------------- spans
+def _count(samples, colour):  # noqa: ANN001, ANN202
+    """Colours, from 0 to 255."""
+    scale, colours = _scale(samples), colour.reshape(-1)
+    for i in range(len(colours)):
+        colours[i] = scale * np.float32(samples[i])
 
 
 @no_type_check
-def _lay_all(row):  # noqa: ANN001, ANN202
-    """Lay all runs; the number of spans."""
-    width = len(row.at)
-    count = first = 0
-    begin = row.at[0] - 0.5
-    for i in range(width):
-        if i == width - 1 or _is_border(row.at, i):
-            move = np.float64(row.mix[i, 0])
-            end = min(row.at[i] + 0.5 + move, np.float64(width))
-            begin = max(begin, 0.0)
-            if begin < end:
-                count = _lay(row, count, (begin, end), (first, i))
-            first = i + 1
-            if first < width:
-                begin = row.at[first] - 0.5 + move
-    return count
+def _mirror(samples, into):  # noqa: ANN001, ANN202
+    """The last pixel first."""
+    last, three = np.uint64(len(samples) - 3), np.uint64(3)
+    for i in range(np.uint64(0), np.uint64(len(samples)), three):
+        for channel in range(three):
+            into[i + channel] = samples[last - i + channel]
 
 
 @no_type_check
@@ -170,43 +181,112 @@ def _is_border(at, i):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _find_silhouettes(row):  # noqa: ANN001, ANN202
-    """Where each silhouette is, from the colours as they are; then each side keeps its own."""
-    width = len(row.at)
-    for i in range(width - 1):
-        if _is_border(row.at, i):
-            _find(row, i)
-    for i in range(width - 1):
-        if row.mix[i, 1] != 0 or row.mix[i, 2] != 0:
-            _unmix(row.colour, i, row.mix[i, 1], row.mix[i, 2])
+def _find_borders(row):  # noqa: ANN001, ANN202
+    """Where a row changes from one surface to another; how often."""
+    at, borders = row.at, row.borders
+    count = 0
+    for i in range(len(at) - 1):
+        borders[count] = i  # and again, until there is one: without a branch to guess wrong
+        count += abs(at[i + 1] - at[i] - 1) > SAME_SURFACE
+    return count
 
 
 @no_type_check
-def _find(row, i):  # noqa: ANN001, ANN202
-    """Where the silhouette between pixels i and i + 1 is, in pixels to the right of the middle between them.
+def _settle_ramps(row, count):  # noqa: ANN001, ANN202
+    """Single pixels between two surfaces, of a parallax between theirs, belong to the one that is more like them.
+
+    Measured and estimated depth does not jump at a silhouette; what is in between would fly through the hole. The
+    number of borders that are left of so many.
+    """
+    borders, parallax = row.borders, row.parallax
+    left = begin = 0
+    while begin < count:
+        i = end = borders[begin]
+        farther = parallax[i + 1] > parallax[i]
+        begin += 1
+        while begin < count and borders[begin] == end + 1 and (parallax[end + 2] > parallax[end + 1]) == farther:
+            end += 1
+            begin += 1
+        if end > i:
+            _settle_ramp(row, i, end + 1, farther)
+        for k in range(i, end + 1):
+            if end == i or _is_border(row.at, k):
+                borders[left] = k
+                left += 1
+    return left
+
+
+@no_type_check
+def _settle_ramp(row, i, end, farther):  # noqa: ANN001, ANN202
+    """Those between pixels i and end, which are of two surfaces."""
+    near, far = (i, end) if farther else (end, i)
+    for k in range(i + 1, end):
+        like = near if row.parallax[k] - row.parallax[near] <= row.parallax[far] - row.parallax[k] else far
+        row.at[k] = row.at[like] + (k - like)
+        row.parallax[k] = row.parallax[like]
+
+
+# --------------------------------------------------------------------------------------------------------------- spans
+
+
+@no_type_check
+def _lay_all(row, borders):  # noqa: ANN001, ANN202
+    """Lay all runs, with so many borders between them; the number of spans."""
+    width = len(row.at)
+    count = first = 0
+    begin = row.at[0] - 0.5
+    for number in range(borders + 1):
+        last = number == borders
+        i = width - 1 if last else row.borders[number]
+        move = 0.0 if last else np.float64(row.mix[number, 0])
+        end = min(row.at[i] + 0.5 + move, np.float64(width))
+        begin = max(begin, 0.0)
+        if begin < end:
+            count = _lay(row.spans, row.runs, count, (begin, end), (first, i))
+        first = i + 1
+        if not last:
+            begin = row.at[first] - 0.5 + move
+    return count
+
+
+@no_type_check
+def _find_silhouettes(row, borders):  # noqa: ANN001, ANN202
+    """Where each silhouette is, from the colours as they are; then each side keeps its own."""
+    colour, mix = row.colour, row.mix
+    for number in range(borders):
+        mix[number, 0] = mix[number, 1] = mix[number, 2] = 0
+        i = row.borders[number]
+        alone = number == 0 or row.borders[number - 1] < i - 2
+        if alone and (number == borders - 1 or row.borders[number + 1] > i + 2):
+            mix[number, 0], mix[number, 1], mix[number, 2] = _found(colour, i)
+    for number in range(borders):
+        if mix[number, 1] != 0 or mix[number, 2] != 0:
+            _unmix(colour, row.borders[number], mix[number, 1], mix[number, 2])
+
+
+@no_type_check
+def _found(colour, i):  # noqa: ANN001, ANN202
+    """Of the silhouette between pixels i and i + 1, what `Row.mix` says.
 
     The two pixels mix the colours of both sides. How much of either each of them holds tells where the silhouette is;
     what is left of a pixel without the other side is its own colour. It is trusted as far as nothing but a mixture
     explains the two colours, and as far as the sides, three pixels wide at least, are plain beside the step between
     them.
     """
-    colour, at = row.colour, row.at
-    if i < 2 or i + 3 >= len(at):
-        return
-    if _is_border(at, i - 2) or _is_border(at, i - 1) or _is_border(at, i + 1) or _is_border(at, i + 2):
-        return
+    nothing = np.float32(0), np.float32(0), np.float32(0)
+    if i < 2 or i + 3 >= len(colour):
+        return nothing
     length = _apart(colour, i - 1, i + 2)
     if length < LEAST_STEP:
-        return
+        return nothing
     first, beside_first = _between(colour, i, i, length)
     second, beside_second = _between(colour, i, i + 1, length)
     texture = _apart(colour, i - 2, i - 1) + _apart(colour, i + 2, i + 3)
     doubt = ((beside_first + beside_second) / MOST_BESIDE + texture / MOST_TEXTURE) / length
     if doubt >= 1 or first > second:
-        return
+        return nothing
     trust = np.float32(1 - doubt)
-    row.mix[i, 0] = trust * (np.float32(1) - first - second)
-    row.mix[i, 1], row.mix[i, 2] = trust * first, trust * (np.float32(1) - second)
+    return trust * (np.float32(1) - first - second), trust * first, trust * (np.float32(1) - second)
 
 
 @no_type_check
@@ -241,39 +321,44 @@ def _unmix(colour, i, of_right, of_left):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _lay(row, count, span, run):  # noqa: ANN001, ANN202
+def _lay(spans, runs, count, span, run):  # noqa: ANN001, ANN202
     """Lay one run over those before it; the number of spans then."""
     begin, end = span
-    spans = row.spans
     after = count  # the first span that begins behind the new one
-    while after > 0 and spans[after - 1, 0] >= end:
+    while after > 0 and spans[0, after - 1] >= end:
         after -= 1
     before = after  # those from here to there are hidden, but for what sticks out
-    while before > 0 and spans[before - 1, 0] >= begin:
+    while before > 0 and spans[0, before - 1] >= begin:
         before -= 1
     rest_end, rest_run = 0.0, (np.int64(0), np.int64(0))
-    if after > 0 and spans[after - 1, 1] > end:
-        rest_end, rest_run = spans[after - 1, 1], (row.runs[after - 1, 0], row.runs[after - 1, 1])
-    if before > 0 and spans[before - 1, 1] > begin:
-        spans[before - 1, 1] = begin
+    if after > 0 and spans[1, after - 1] > end:
+        rest_end, rest_run = spans[1, after - 1], (runs[0, after - 1], runs[1, after - 1])
+    if before > 0 and spans[1, before - 1] > begin:
+        spans[1, before - 1] = begin
     sticks_out = rest_end > 0
-    count = _insert(row, count, after, before + 1 + sticks_out)
-    spans[before], row.runs[before] = span, run
+    count = _insert(spans, runs, count, after, before + 1 + sticks_out)
+    _put(spans, runs, before, span, run)
     if sticks_out:
-        spans[before + 1], row.runs[before + 1] = (end, rest_end), rest_run
+        _put(spans, runs, before + 1, (end, rest_end), rest_run)
     return count
 
 
 @no_type_check
-def _insert(row, count, place, new_place):  # noqa: ANN001, ANN202
+def _put(spans, runs, place, span, run):  # noqa: ANN001, ANN202
+    spans[0, place], spans[1, place] = span
+    runs[0, place], runs[1, place] = run
+
+
+@no_type_check
+def _insert(spans, runs, count, place, new_place):  # noqa: ANN001, ANN202
     """Move all spans from a place on; the number of spans then."""
     move = new_place - place
     if move > 0:
         for k in range(count - 1, place - 1, -1):
-            row.spans[k + move], row.runs[k + move] = row.spans[k], row.runs[k]
+            _put(spans, runs, k + move, (spans[0, k], spans[1, k]), (runs[0, k], runs[1, k]))
     elif move < 0:
         for k in range(place, count):
-            row.spans[k + move], row.runs[k + move] = row.spans[k], row.runs[k]
+            _put(spans, runs, k + move, (spans[0, k], spans[1, k]), (runs[0, k], runs[1, k]))
     return count + move
 
 
@@ -282,60 +367,69 @@ def _insert(row, count, place, new_place):  # noqa: ANN001, ANN202
 
 @no_type_check
 def _draw(row, count):  # noqa: ANN001, ANN202
-    """Colours of what is visible: whole pixels of a span, and the parts of pixels at its ends."""
-    for number in range(count):
-        begin, end = row.spans[number, 0], row.spans[number, 1]
-        run = (row.runs[number, 0], row.runs[number, 1])
-        whole, whole_end = int(np.ceil(begin)), int(end)
-        k = run[0]
-        if begin < whole:
-            k = _draw_part(row, run, k, (begin, min(end, np.float64(whole))))
-        if whole < whole_end:
-            k = _draw_whole(row, run, k, (whole, whole_end))
-        if whole_end < end and whole_end >= whole:
-            k = _draw_part(row, run, k, (np.float64(whole_end), end))
+    """Colours of what is visible: whole pixels of so many spans, and the parts of pixels at their ends."""
+    row.sums[:], row.cover[:], row.most[:], row.shown[:] = 0, 0, 0, 0
+    _draw_whole(row, count)
+    _draw_parts(row, count)
 
 
 @no_type_check
-def _draw_part(row, run, k, span):  # noqa: ANN001, ANN202
-    """A part of one pixel; the pixel of the run that is seen there."""
-    j, area = int(span[0]), np.float32(span[1] - span[0])
-    k, part = _place(row.at, k, run[1], (span[0] + span[1]) / 2)
-    red, green, blue = _colour_at(row.colour, run, k, part)
-    row.sums[j, 0] += area * red
-    row.sums[j, 1] += area * green
-    row.sums[j, 2] += area * blue
-    row.cover[j] += area
-    if area > row.most[j]:
-        row.most[j] = area
-        row.shown[j] = _mixed(row.parallax, run, k, part)
-    return k
+def _draw_whole(row, count):  # noqa: ANN001, ANN202
+    """Here most of the time goes.
 
-
-@no_type_check
-def _draw_whole(row, run, k, pixels):  # noqa: ANN001, ANN202
-    """Whole pixels of one span; the pixel of the run that is seen in the last one.
-
-    Here the time goes: indices have no sign, for numba tests the others for those that count from the end.
+    Indices have no sign, for numba tests the others for those that count from the end.
     """
-    sums, colour, at, parallax, shown, cover = row.sums, row.colour, row.at, row.parallax, row.shown, row.cover
-    one = np.uint64(1)
-    k, first, last = np.uint64(k), np.uint64(run[0]), np.uint64(run[1])
-    for j in range(np.uint64(pixels[0]), np.uint64(pixels[1])):
-        x = np.float64(j) + 0.5
-        while k < last and at[k + one] <= x:
-            k += one
-        i, m, n = max(k, first + one) - one, min(k + one, last), min(k + one + one, last)
-        part = np.float32(0)
-        if at[k] < x < at[m]:
-            part = np.float32(x - at[k]) / np.float32(at[m] - at[k])
-        a, b, c, d = _taps(part)
-        for channel in range(3):
-            left = a * colour[i, channel] + b * colour[k, channel]
-            sums[j, channel] = left + (c * colour[m, channel] + d * colour[n, channel])
-        shown[j] = parallax[k] + part * (parallax[m] - parallax[k])
-        cover[j] = 1
-    return np.int64(k)
+    at, colour, parallax = row.at, row.colour, row.parallax
+    middle, sums, shown, cover = row.middle, row.sums, row.shown, row.cover
+    zero, one, two = np.uint64(0), np.uint64(1), np.uint64(2)
+    for number in range(count):
+        whole, whole_end = np.uint64(np.ceil(row.spans[0, number])), np.uint64(row.spans[1, number])
+        first, last = np.uint64(row.runs[0, number]), np.uint64(row.runs[1, number])
+        k = first
+        for j in range(whole, max(whole, whole_end)):
+            while k < last and at[k + one] <= middle[j]:
+                k += one
+            i, m, n = max(k, first + one) - one, min(k + one, last), min(k + two, last)
+            part = np.float32(0)
+            if at[k] < middle[j] < at[m]:
+                part = np.float32(middle[j] - at[k]) / np.float32(at[m] - at[k])
+            a, b, c, d = _taps(part)
+            red = (a * colour[i, zero] + b * colour[k, zero]) + (c * colour[m, zero] + d * colour[n, zero])
+            green = (a * colour[i, one] + b * colour[k, one]) + (c * colour[m, one] + d * colour[n, one])
+            blue = (a * colour[i, two] + b * colour[k, two]) + (c * colour[m, two] + d * colour[n, two])
+            sums[j, zero], sums[j, one], sums[j, two] = red, green, blue
+            shown[j], cover[j] = parallax[k] + part * (parallax[m] - parallax[k]), one
+        row.seen[number] = k
+
+
+@no_type_check
+def _draw_parts(row, count):  # noqa: ANN001, ANN202
+    """The pixels that spans cover in part, at their begin and end."""
+    sums, cover, most = row.sums, row.cover, row.most
+    for number in range(count):
+        run = row.runs[0, number], row.runs[1, number]
+        for side in range(2):
+            begin, end = _part_of(row.spans, number, side)
+            if begin >= end:
+                continue
+            j, area = int(begin), np.float32(end - begin)
+            k, part = _place(row.at, row.seen[number] if side else run[0], run[1], (begin + end) / 2)
+            red, green, blue = _colour_at(row.colour, run, k, part)
+            sums[j, 0] += area * red
+            sums[j, 1] += area * green
+            sums[j, 2] += area * blue
+            cover[j] += area
+            if area > most[j]:
+                most[j] = area
+                row.shown[j] = _mixed(row.parallax, run, k, part)
+
+
+@no_type_check
+def _part_of(spans, number, side):  # noqa: ANN001, ANN202
+    """What a span covers of the pixel that it begins in (side 0), or that it ends in; all, where that is one."""
+    begin, end = spans[0, number], spans[1, number]
+    whole = np.ceil(begin)
+    return (begin, min(end, whole)) if side == 0 else (max(np.floor(end), whole), end)
 
 
 @no_type_check
@@ -378,37 +472,69 @@ def _colour_at(colour, run, k, part):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _write(row, target, y, mirrored):  # noqa: ANN001, ANN202
-    _guess_parallax(row)
-    width = len(row.cover)
-    scale = np.float32(1) / _scale(target.picture)
-    top, zero = np.float32(255) * scale, np.float32(0)
-    for j in range(np.uint64(width)):
-        x = np.uint64(width - 1) - j if mirrored else j
-        cover = row.cover[j]
-        weight = scale / cover if cover > 0 else zero
-        for channel in range(3):
-            value = row.sums[j, channel] * weight + np.float32(0.5)
-            target.picture[y, x, channel] = np.uint16(min(max(value, zero), top))
-        target.parallax[y, x] = row.shown[j]
-        target.cover[y, x] = min(cover, np.float32(1))
-        target.hole[y, x] = cover < np.float32(0.5)
+def _write(row, count, target, y, mirrored):  # noqa: ANN001, ANN202
+    _guess_parallax(row, count)
+    samples = row.samples if mirrored else target.picture[y]
+    _write_whole(row.sums, samples)
+    _write_parts(row, count, samples)
+    if mirrored:
+        _mirror(samples, target.picture[y])
+        _write_surface(row.shown[::-1], row.cover[::-1], target, y)
+    else:
+        _write_surface(row.shown, row.cover, target, y)
 
 
 @no_type_check
-def _guess_parallax(row):  # noqa: ANN001, ANN202
-    """In holes, that of the farther side."""
-    width = len(row.cover)
-    j = 0
-    while j < width:
-        if row.cover[j] >= np.float32(0.5):
-            j += 1
-            continue
-        end = j
-        while end < width and row.cover[end] < np.float32(0.5):
-            end += 1
-        guess = row.shown[j - 1] if j > 0 else row.parallax[0] if end == width else row.shown[end]
-        if end < width:
-            guess = max(guess, row.shown[end])
-        row.shown[j:end] = guess
-        j = end
+def _write_surface(shown, cover, target, y):  # noqa: ANN001, ANN202
+    parallaxes, covers, holes = target.parallax[y], target.cover[y], target.hole[y]
+    for x in range(len(shown)):
+        parallaxes[x] = shown[x]
+        covers[x] = min(cover[x], np.float32(1))
+        holes[x] = cover[x] < np.float32(0.5)
+
+
+@no_type_check
+def _write_whole(sums, samples):  # noqa: ANN001, ANN202
+    """Colours of whole pixels; black where nothing is."""
+    scale = np.float32(1) / _scale(samples)
+    top, zero = np.float32(255) * scale, np.float32(0)
+    colours = sums.reshape(-1)
+    for j in range(len(colours)):
+        value = colours[j] * scale + np.float32(0.5)
+        samples[j] = np.uint16(min(max(value, zero), top))
+
+
+@no_type_check
+def _write_parts(row, count, samples):  # noqa: ANN001, ANN202
+    """Mean colours of what is covered in part, or by several: the pixels at the ends of spans."""
+    sums, cover = row.sums, row.cover
+    scale = np.float32(1) / _scale(samples)
+    top, zero = np.float32(255) * scale, np.float32(0)
+    for number in range(count):
+        for side in range(2):
+            begin, end = _part_of(row.spans, number, side)
+            if begin < end:
+                j = int(begin)
+                weight = scale / cover[j] if cover[j] > 0 else zero
+                for channel in range(3):
+                    value = sums[j, channel] * weight + np.float32(0.5)
+                    samples[3 * j + channel] = np.uint16(min(max(value, zero), top))
+
+
+@no_type_check
+def _guess_parallax(row, count):  # noqa: ANN001, ANN202
+    """In holes, which lie beside spans, that of the farther side."""
+    shown, cover, half = row.shown, row.cover, np.float32(0.5)
+    width, j = len(cover), 0
+    for number in range(count + 1):
+        until = width if number == count else int(np.ceil(row.spans[0, number]))
+        while j < until:
+            end = j
+            while end < width and cover[end] < half:
+                end += 1
+            if end > j:
+                guess = shown[j - 1] if j > 0 else row.parallax[0] if end == width else shown[end]
+                shown[j:end] = max(guess, shown[end]) if end < width else guess
+            j = end + 1
+        if number < count:
+            j = max(j, int(row.spans[1, number]))

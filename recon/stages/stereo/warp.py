@@ -1,8 +1,10 @@
 """A picture as another eye sees it: what is nearer hides what is behind it, and what nothing lands in is a hole."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
@@ -11,11 +13,15 @@ from recon.eyes import Seen
 from recon.stages.stereo.kernels import Target, kernel
 from recon.types import Parallax, Samples
 
-THREADS = 2
-"""At work on a picture; the result is the same for any number."""
+MOST_THREADS: Final = 8
+"""At work on one picture unless more are asked for: with more of them memory is what there is too little of."""
+THREADS: Final = None
+"""As many as there are cores, see `by_rows`."""
+
+Done = TypeVar("Done")
 
 
-def seen_from(picture: Samples, parallax: Parallax, share: float, *, threads: int = THREADS) -> Seen:
+def seen_from(picture: Samples, parallax: Parallax, share: float, *, threads: int | None = None) -> Seen:
     """A picture from where x becomes x + share x parallax x width.
 
     Every pixel is a piece of surface that reaches to the middle between it and its neighbours, or half a pixel where
@@ -29,7 +35,7 @@ def seen_from(picture: Samples, parallax: Parallax, share: float, *, threads: in
         picture: 8 or 16 bits.
         parallax: of its pixels; finite.
         share: -0.5 and 0.5 are the left and the right eye around the picture; 0 returns the picture itself.
-        threads: at work; the result is the same for any number.
+        threads: at work (see `by_rows`); the result is the same for any number.
 
     Raises:
         ValueError: sizes differ, the picture is empty, or parallax or share are not finite.
@@ -37,25 +43,52 @@ def seen_from(picture: Samples, parallax: Parallax, share: float, *, threads: in
     height, width = parallax.shape
     if picture.shape[:2] != parallax.shape or parallax.size == 0:
         raise ValueError(f"a picture of {picture.shape[:2]} and parallax of {parallax.shape}: of one size, not empty")
-    if not (np.isfinite(share) and np.isfinite(parallax).all()):
-        raise ValueError("parallax must be finite everywhere")
     if share == 0:
+        _refuse_unless(bool(np.isfinite(parallax).all()))
         return Seen(picture, parallax, np.zeros(parallax.shape, bool), np.ones(parallax.shape, np.float32))
-    empty = np.zeros(parallax.shape, np.float32)
-    seen = Target(np.zeros_like(picture), empty, np.zeros_like(empty), np.zeros(parallax.shape, bool))
-    by_rows(lambda rows: kernel()(picture, parallax, float(share) * width, seen, rows), height, threads)
-    return Seen(seen.picture, seen.parallax, seen.hole, seen.cover)
+    _refuse_unless(bool(np.isfinite(share)))
+    samples, seen = picture.reshape(height, 3 * width), unwritten(picture.shape, picture.dtype)
+    surface, cover = (unwritten(parallax.shape, np.float32) for _ in range(2))
+    target = Target(seen.reshape(height, 3 * width), surface, cover, unwritten(parallax.shape, bool))
+    see, parallax, shift = kernel(), np.ascontiguousarray(parallax), float(share) * width
+    _refuse_unless(all(by_rows(lambda rows: see(samples, parallax, shift, target, rows), height, threads)))
+    return Seen(seen, surface, target.hole, cover)
 
 
-def by_rows(work: Callable[[tuple[int, int]], None], height: int, threads: int) -> None:
-    """Do work on all rows, each thread on a part of them: compiled code holds no lock."""
+def _refuse_unless(finite: bool) -> None:  # noqa: FBT001 - one word that says what is asked
+    if not finite:
+        raise ValueError("parallax must be finite everywhere")
+
+
+def unwritten(shape: tuple[int, ...], dtype: Any) -> np.ndarray:  # noqa: ANN401 - whatever numpy takes
+    """An array of which compiled code writes every element: zeros before that would cost a tenth of an eye."""
+    return np.empty(shape, dtype)  # noqa: TID251 - see above
+
+
+def by_rows(work: Callable[[tuple[int, int]], Done], height: int, threads: int | None = None) -> list[Done]:
+    """Do work on all rows, each thread on a part of them: compiled code holds no lock.
+
+    Args:
+        work: on rows from the first number to before the second.
+        height: number of rows.
+        threads: by default as many as this process has cores, and at most `MOST_THREADS`.
+
+    Returns:
+        What each part gives, from top to bottom.
+    """
+    threads = min(_cores(), MOST_THREADS) if threads is None else threads
     borders = [height * part // threads for part in range(threads + 1)]
     parts = list(pairwise(borders))
     if len(parts) == 1:
-        work(parts[0])
-        return
+        return [work(parts[0])]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, parts))
+        return list(pool.map(work, parts))
+
+
+def _cores() -> int:
+    """That this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def behind(seen: Seen, picture: Samples, known: Bool[np.ndarray, "h w"]) -> Seen:
@@ -68,4 +101,4 @@ def behind(seen: Seen, picture: Samples, known: Bool[np.ndarray, "h w"]) -> Seen
     return seen._replace(picture=together, hole=seen.hole & ~known, cover=np.where(open_, np.float32(1), seen.cover))
 
 
-__all__ = ["THREADS", "behind", "by_rows", "seen_from"]
+__all__ = ["MOST_THREADS", "THREADS", "behind", "by_rows", "seen_from", "unwritten"]
