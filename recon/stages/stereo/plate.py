@@ -6,20 +6,21 @@ what moves with the background for two frames at least becomes part of it: peopl
 plate by the same warp as the picture, and it is used through holes alone; what is unknown is filled from beside.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int16, Int32, Int64, UInt8, UInt16
+from jaxtyping import Bool, Float32, Float64, Shaped, UInt8, UInt16
 
-from recon.eyes import WHOLE
+from recon.eyes import Seen
 from recon.stages.stereo.fill import filled
 from recon.stages.stereo.motion import Motion, PlaceMap
-from recon.stages.stereo.recall import AGREES, MIXED, MOVING, STILL, Plate, kernels
-from recon.stages.stereo.warp import THREADS, behind, by_rows, seen_from
+from recon.stages.stereo.recall import AGREES, STILL, TILE, Memory, Plate, Surface, kernels
+from recon.stages.stereo.warp import THREADS, by_rows, seen_from
 from recon.types import Parallax, Samples
 
 MOST_BYTES: Final = 512 << 20
@@ -27,62 +28,62 @@ AHEAD: Final = 0.4
 """Share of the buffer that is kept to look ahead."""
 FEWEST: Final = 6
 """Frames of the buffer, whatever its bytes."""
+REMEMBERED: Final = 1 / 5
+"""Part of a picture that may be remembered for each frame when the size of the buffer is chosen."""
 SAME: Final = 0.0015
 """Difference of parallax, in widths, that is still the same surface: noise of depth."""
-EDGE: Final = 2
-"""Pixels from an outline whose colours mix those of its two sides."""
 NOISE: Final = 3 * 4 / 255
 """Difference of the sum of three colours, in full ranges, that compression and noise explain."""
 REACH: Final = 0.06
 """How far behind an outline something may be seen, in widths, and how far to look for the background beside it."""
+See = Callable[[Samples, Parallax, float], Seen]
+"""A warp: `warp.seen_from`."""
 
-Region = Bool[np.ndarray, "h w"]
 
+@dataclass(slots=True)
+class _Frame:
+    """One frame of the buffer: its part of all arrays, and its place."""
 
-class _Memory(NamedTuple):
-    """What a plate remembers of what a frame does not show; as little as possible, for it is kept for each frame."""
-
-    where: Int32[np.ndarray, " m"]
-    """Flat indices of pixels."""
-    number: Int16[np.ndarray, " m"]
-    parallax: Float32[np.ndarray, " m"]
+    number: int
+    picture: Samples
+    surface: Surface
+    asked: Bool[np.ndarray, "th tw"]
+    """Tiles of which somebody wants to know whether they are still."""
+    place: PlaceMap
+    """From the places of the first frame of the part."""
+    part: int = -1
+    """Of the shot, which moves as one."""
 
 
 @dataclass(slots=True)
 class _Buffer:
-    """Frames that are held, from slot 1 on; slot 0 holds the plate of the frame before them."""
+    """Frames that are held in turn, the first of them the plate of the frame before the others."""
 
     pictures: UInt8[np.ndarray, "n h w 3"] | UInt16[np.ndarray, "n h w 3"]
     parallaxes: Float32[np.ndarray, "n h w"]
-    agrees: UInt8[np.ndarray, "n h w"]
-    """What the frames beside it say (`recall.AGREES`, `recall.DIFFERS`)."""
-    states: UInt8[np.ndarray, "n h w"]
-    """See `recall.STILL`."""
-    places: list[PlaceMap]
-    """Of each slot in use: its places from those of the first frame of the part."""
-    parts: list[int]
-    """Of each slot in use, the number of the part of the shot that moves as one."""
+    agrees: UInt8[np.ndarray, "h w"]
+    """What the frames beside a frame say of it (`recall.AGREES`, `recall.DIFFERS`)."""
+    frames: list[_Frame]
+    free: list[_Frame]
     motion: Motion = field(default_factory=Motion)
 
     @property
     def last(self) -> int:
-        """The last slot in use."""
-        return len(self.parts) - 1
+        """The place in turn of the last frame."""
+        return len(self.frames) - 1
 
-    def is_full(self) -> bool:
-        """Whether no further frame has room."""
-        return self.last == len(self.pictures) - 1
-
-    def motions(self, slot: int, other: int) -> Float64[np.ndarray, "2 4 4"]:
-        """Maps of places from a slot to another, and back."""
-        if np.array_equal(self.places[slot], self.places[other]):
-            return np.stack([np.eye(4), np.eye(4)])
-        there = self.places[other] @ np.linalg.inv(self.places[slot])
-        return np.stack([there, np.linalg.inv(there)])
+    def beside(self, turn: int) -> list[_Frame]:
+        """Frames before and after one, of the same part."""
+        both = (self.frames[at] for at in (turn - 1, turn + 1) if 0 < at <= self.last)
+        return [frame for frame in both if frame.part == self.frames[turn].part]
 
 
 def paired(
-    frames: Iterable[tuple[Samples, Parallax]], shares: tuple[float, float], *, most_bytes: int = MOST_BYTES
+    frames: Iterable[tuple[Samples, Parallax]],
+    shares: tuple[float, float],
+    *,
+    most_bytes: int = MOST_BYTES,
+    see: See = seen_from,
 ) -> Iterator[tuple[Samples, Samples]]:
     """Both eyes of the frames of one shot, in order, as they are asked for.
 
@@ -92,6 +93,7 @@ def paired(
         frames: pictures of one size and their parallax, from cut to cut: no frame depends on another call.
         shares: of the left and the right eye (see `recon.types`).
         most_bytes: size of the buffer; the more frames it holds, the longer the look ahead.
+        see: the warp.
     """
     coming = iter(frames)
     first = next(coming, None)
@@ -101,12 +103,14 @@ def paired(
     carried: Plate | None = None
     while True:
         _take(buffer, coming)
-        ended = not buffer.is_full()
+        ended = bool(buffer.free)
         until = buffer.last if ended else max(1, round((1 - AHEAD) * buffer.last))
         later = _swept_back(buffer, until)
-        for slot in range(1, until + 1):
-            carried = _stepped(buffer, slot, slot - 1, carried)
-            yield _eyes(buffer, slot, (_remembered(carried, slot), later.pop()), shares)
+        for turn in range(1, until + 1):
+            frame = buffer.frames[turn]
+            carried = _stepped(frame, buffer.frames[turn - 1], carried)
+            before = _worth(_hidden(carried, frame), frame)
+            yield _eyes(frame, _behind(buffer, frame, (before, later.pop())), shares, see)
         if ended or carried is None:
             return
         carried = _drop(buffer, until, carried)
@@ -117,183 +121,212 @@ def paired(
 
 def _empty(first: tuple[Samples, Parallax], most_bytes: int) -> _Buffer:
     picture, parallax = first
-    # of a pixel: colour, parallax, two bytes of state, and what the backward sweep remembers in a third of them
-    frame = parallax.size * (3 * picture.itemsize + 4 + 2 + 10 / 3)
+    # of a pixel: colour, parallax, state, and what the backward sweep remembers
+    frame = parallax.size * (3 * picture.itemsize + 4 + 1 + 10 * REMEMBERED)
     count = 1 + max(FEWEST, int(most_bytes / frame) - 1)
-    shape = (count, *parallax.shape)
-    return _Buffer(
-        np.zeros((*shape, 3), picture.dtype),
-        np.zeros(shape, np.float32),
-        np.zeros(shape, np.uint8),
-        np.zeros(shape, np.uint8),
-        [np.eye(4)],
-        [-1],
+    height, width = parallax.shape
+    pictures = np.zeros((count, height, width, 3), picture.dtype)
+    parallaxes = np.zeros((count, height, width), np.float32)
+    frames = [_frame(number, pictures[number], parallaxes[number]) for number in range(count)]
+    return _Buffer(pictures, parallaxes, np.zeros((height, width), np.uint8), frames[:1], frames[1:])
+
+
+def _frame(number: int, picture: Samples, parallax: Parallax) -> _Frame:
+    tiles = tuple(-(-length // TILE) for length in parallax.shape)
+    states = np.zeros(parallax.shape, np.uint8)
+    nearest, farthest, mixed = (np.zeros(tiles, kind) for kind in (np.float32, np.float32, np.bool_))
+    return _Frame(
+        number, picture, Surface(parallax, states, nearest, farthest, mixed), np.zeros(tiles, bool), np.eye(4)
     )
 
 
 def _take(buffer: _Buffer, coming: Iterator[tuple[Samples, Parallax]]) -> None:
     """Fill the buffer."""
-    while not buffer.is_full() and (frame := next(coming, None)) is not None:
-        slot = buffer.last + 1
-        buffer.pictures[slot], buffer.parallaxes[slot] = frame
-        place = buffer.motion.follow(*frame)
-        buffer.places.append(np.eye(4) if place is None else place)
-        buffer.parts.append(buffer.parts[-1] + (place is None))
-        buffer.agrees[slot], buffer.states[slot] = 0, _mixed(frame[1])
-        if slot > 1 and place is not None:
-            _compare(buffer, slot, slot - 1)
-            _compare(buffer, slot - 1, slot)
+    while buffer.free and (shown := next(coming, None)) is not None:
+        _add(buffer, *shown)
+        if buffer.last > 1:
+            _judge(buffer, buffer.last - 1)
+    _judge(buffer, buffer.last)
 
 
-def _compare(buffer: _Buffer, slot: int, other: int) -> None:
-    full = 255 if buffer.pictures.itemsize == 1 else 65535
-    own = buffer.pictures[slot], buffer.parallaxes[slot]
-    beside = buffer.pictures[other], buffer.parallaxes[other], buffer.states[other]
-    motion, agrees, limits = buffer.motions(slot, other)[0], buffer.agrees[slot], (NOISE * full, SAME)
-    by_rows(lambda rows: kernels().agree(own, beside, motion, limits, agrees, rows), len(agrees), THREADS)
+def _add(buffer: _Buffer, picture: Samples, parallax: Parallax) -> None:
+    frame, before = buffer.free.pop(0), buffer.frames[-1]
+    place = buffer.motion.follow(picture, parallax)
+    frame.place, frame.part = np.eye(4) if place is None else place, before.part + (place is None)
+    frame.picture[:], frame.surface.parallax[:] = picture, parallax
+    by_tiles(lambda rows: kernels().measure(frame.surface, rows), frame)
+    by_tiles(lambda rows: kernels().find_mixed(frame.surface, SAME, rows), frame)
+    frame.asked[:] = cv2.dilate(frame.surface.mixed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    buffer.frames.append(frame)
+    for other in buffer.beside(buffer.last):
+        kernels().ask(frame.surface, other.surface, _motions(frame, other), SAME, other.asked)
+        kernels().ask(other.surface, frame.surface, _motions(other, frame), SAME, frame.asked)
+
+
+def by_tiles(work: Callable[[tuple[int, int]], None], frame: _Frame) -> None:
+    """Do work on all rows of tiles."""
+    by_rows(work, len(frame.asked), THREADS)
+
+
+def _judge(buffer: _Buffer, turn: int) -> None:
+    """Find out what is still, where somebody asked."""
+    frame, full = buffer.frames[turn], 255 if buffer.pictures.itemsize == 1 else 65535
+    own, limits, agrees = (frame.picture, frame.surface), (NOISE * full, SAME), buffer.agrees
+    wanted = cv2.dilate(frame.asked.astype(np.uint8), np.ones((3, 3), np.uint8))
+    beside = [((other.picture, other.surface), _motions(frame, other)[0]) for other in buffer.beside(turn)]
+    agrees[:] = 0
+    for other, motion in beside:
+        agree = partial(kernels().agree, own, other, motion, limits, (wanted, agrees))
+        by_tiles(agree, frame)
+    if beside:
+        # by a vote of 25 pixels, for a few agree by chance
+        still = cv2.medianBlur((agrees == AGREES).astype(np.uint8), 5)
+        by_tiles(lambda rows: kernels().settle(still, frame.asked, frame.surface.states, rows), frame)
+
+
+def _motions(frame: _Frame, other: _Frame) -> Float64[np.ndarray, "2 4 4"]:
+    """Maps of places from a frame to another, and back."""
+    if np.array_equal(frame.place, other.place):
+        return np.stack([np.eye(4), np.eye(4)])
+    there = other.place @ np.linalg.inv(frame.place)
+    return np.stack([there, np.linalg.inv(there)])
 
 
 def _drop(buffer: _Buffer, until: int, plate: Plate) -> Plate:
-    """Forget frames up to a slot, but for the plate of it, which goes to slot 0."""
-    picture = buffer.pictures[until].copy()
-    _recall(buffer, until, plate, picture)
-    left = buffer.last - until
-    for held in (buffer.pictures, buffer.parallaxes, buffer.agrees, buffer.states):
-        for slot in range(1, left + 1):
-            held[slot] = held[slot + until]
-    buffer.pictures[0], buffer.parallaxes[0] = picture, plate.parallax
-    buffer.places, buffer.parts = buffer.places[until:], buffer.parts[until:]
-    return Plate(np.where(plate.number >= 0, 0, -1).astype(np.int16), plate.parallax)
+    """Forget frames up to one, but for the plate of it, which is the first then."""
+    frame = buffer.frames[until]
+    known = _recalled(buffer, frame, _hidden(plate, frame))
+    plate.number[plate.number != frame.number] = -1
+    plate.number.ravel()[known.where] = frame.number
+    frame.picture.reshape(-1, 3)[known.where] = known.colours
+    frame.surface.parallax.ravel()[known.where] = known.parallax
+    buffer.free += buffer.frames[:until]
+    del buffer.frames[:until]
+    return Plate(plate.number, frame.surface.parallax, plate.farthest)
 
 
 # -------------------------------------------------------------------------------------------------------------- sweeps
 
 
-def _swept_back(buffer: _Buffer, until: int) -> list[_Memory]:
-    """What frames after each show of what is hidden in it, from the slot ``until`` down to 1."""
+def _swept_back(buffer: _Buffer, until: int) -> list[Memory]:
+    """What frames after each show of what is hidden in it, from the frame ``until`` down to the first."""
     plate: Plate | None = None
     memories = []
-    for slot in range(buffer.last, 0, -1):
-        buffer.states[slot] = _states(buffer.agrees[slot], buffer.states[slot])
-        plate = _stepped(buffer, slot, slot + 1, plate)
-        if slot <= until:
-            memories.append(_remembered(plate, slot))
+    for turn in range(buffer.last, 0, -1):
+        frame = buffer.frames[turn]
+        plate = _stepped(frame, buffer.frames[min(turn + 1, buffer.last)], plate)
+        if turn <= until:
+            memories.append(_worth(_hidden(plate, frame), frame))
     return memories
 
 
-def _states(agrees: UInt8[np.ndarray, "h w"], before: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """By a vote of 25 pixels, for a few agree by chance; mixed ones stay."""
-    still = cv2.medianBlur((agrees == AGREES).astype(np.uint8), 5)
-    return np.where(before == MIXED, MIXED, np.where(still > 0, STILL, MOVING)).astype(np.uint8)
-
-
-def _mixed(parallax: Parallax) -> UInt8[np.ndarray, "h w"]:
-    """MIXED beside something nearer, MOVING elsewhere."""
-    around = np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)
-    nearer = parallax - cv2.erode(parallax, around) > SAME
-    return np.where(nearer, MIXED, MOVING).astype(np.uint8)
-
-
-def _stepped(buffer: _Buffer, slot: int, beside: int, plate: Plate | None) -> Plate:
-    """The plate of a slot from that of a slot beside it."""
-    parallax, states = buffer.parallaxes[slot], buffer.states[slot]
-    if plate is None or buffer.parts[slot] != buffer.parts[beside]:
-        return Plate(np.where(states == STILL, slot, -1).astype(np.int16), parallax.copy())
-    after = Plate(np.zeros(parallax.shape, np.int16), np.zeros_like(parallax))
-    own, motions = (slot, parallax, states, float(parallax.max())), buffer.motions(slot, beside)
-    by_rows(lambda rows: kernels().step(own, plate, motions, SAME, after, rows), len(parallax), THREADS)
+def _stepped(frame: _Frame, beside: _Frame, plate: Plate | None) -> Plate:
+    """The plate of a frame from that of a frame beside it."""
+    own, motions = frame.surface, _motions(frame, beside)
+    number = np.where(own.states == STILL, np.int16(frame.number), np.int16(-1))
+    after = Plate(number, own.parallax.copy(), own.farthest.copy())
+    if plate is not None and frame.part == beside.part:
+        by_tiles(lambda rows: kernels().step(own, plate, motions, SAME, after, rows), frame)
     return after
 
 
-def _remembered(plate: Plate, slot: int) -> _Memory:
-    where = np.flatnonzero((plate.number >= 0) & (plate.number != slot)).astype(np.int32)
-    return _Memory(where, plate.number.ravel()[where], plate.parallax.ravel()[where])
+def _hidden(plate: Plate, frame: _Frame) -> Memory:
+    """What a plate remembers."""
+    where = np.flatnonzero((plate.number >= 0) & (plate.number != frame.number)).astype(np.int32)
+    return Memory(where, plate.number.ravel()[where], plate.parallax.ravel()[where])
+
+
+def _worth(memory: Memory, frame: _Frame) -> Memory:
+    """What of it an eye may see, and is still."""
+    keeps, reach = np.zeros(memory.where.shape, bool), round(REACH * frame.picture.shape[1])
+    kernels().keep(memory, frame.surface, SAME, reach, keeps)
+    return Memory(*(each[keeps] for each in memory))
+
+
+# ---------------------------------------------------------------------------------------------------- what lies behind
+
+
+class _Known(NamedTuple):
+    """What is known of what a frame hides."""
+
+    where: Shaped[np.ndarray, " m"]
+    """Flat indices of pixels."""
+    colours: UInt8[np.ndarray, "m 3"] | UInt16[np.ndarray, "m 3"]
+    parallax: Float32[np.ndarray, " m"]
+
+
+def _recalled(buffer: _Buffer, frame: _Frame, memory: Memory) -> _Known:
+    """What can be read of what is remembered."""
+    count = len(memory.where)
+    colours, parallax = np.zeros((count, 3), frame.picture.dtype), np.zeros(count, np.float32)
+    could, motions = np.zeros(count, bool), _motions_to_all(buffer, frame)
+    shown, known = (buffer.pictures, buffer.parallaxes), (colours, parallax, could)
+    by_rows(lambda those: kernels().recall(memory, shown, motions, SAME, known, those), count, THREADS)
+    return _Known(memory.where[could], colours[could], parallax[could])
+
+
+def _motions_to_all(buffer: _Buffer, frame: _Frame) -> Float64[np.ndarray, "2 n 4 4"]:
+    """Maps of places from a frame to each of the buffer, by its number, and back."""
+    motions = np.zeros((2, len(buffer.pictures), 4, 4))
+    for other in buffer.frames:
+        motions[:, other.number] = _motions(frame, other)
+    return motions
+
+
+def _behind(buffer: _Buffer, frame: _Frame, memories: tuple[Memory, Memory]) -> _Known:
+    """What both sweeps know of what a frame hides; where they differ, nothing is known."""
+    before, after = (_recalled(buffer, frame, memory) for memory in memories)
+    if not len(before.where) or not len(after.where):
+        return after if len(after.where) else before
+    at = np.searchsorted(before.where, after.where).clip(max=len(before.where) - 1)
+    again = before.where[at] == after.where
+    alone = np.ones(len(before.where), bool)
+    alone[at[again]] = False
+    both = _agreed(_Known(*(each[at[again]] for each in before)), _Known(*(each[again] for each in after)), frame)
+    parts = (_Known(*(each[alone] for each in before)), both, _Known(*(each[~again] for each in after)))
+    return _Known(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def _agreed(before: _Known, after: _Known, frame: _Frame) -> _Known:
+    """Of what both know."""
+    one, other = before.colours.astype(np.int32), after.colours.astype(np.int32)
+    full = 255 if after.colours.itemsize == 1 else 65535
+    differ = np.abs((one - other).sum(axis=-1)) > 2 * NOISE * full
+    differ |= np.abs(before.parallax - after.parallax) > SAME
+    agreed = ~_voted(differ, after.where, frame.surface.states.shape)
+    mean = ((one + other + 1) // 2).astype(after.colours.dtype)
+    return _Known(after.where[agreed], mean[agreed], after.parallax[agreed])
+
+
+def _voted(
+    those: Bool[np.ndarray, " m"], where: Shaped[np.ndarray, " m"], shape: tuple[int, ...]
+) -> Bool[np.ndarray, " m"]:
+    """Where two of five pixels around are those."""
+    all_around, those_around = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    all_around.ravel()[where] = 1
+    those_around.ravel()[where[those]] = 1
+    count, of_all = (cv2.boxFilter(each, -1, (5, 5), normalize=False) for each in (those_around, all_around))
+    most: Bool[np.ndarray, " m"] = 5 * count.ravel()[where] > 2 * of_all.ravel()[where]
+    return most
 
 
 # ---------------------------------------------------------------------------------------------------------------- eyes
 
 
-def _eyes(
-    buffer: _Buffer, slot: int, memories: tuple[_Memory, _Memory], shares: tuple[float, float]
-) -> tuple[Samples, Samples]:
-    frame = buffer.pictures[slot], buffer.parallaxes[slot]
-    plate = _behind(buffer, slot, memories) if any(len(each.where) for each in memories) else None
-    left, right = (_eye(frame, plate, share) for share in shares)
-    return left, right
+def _eyes(frame: _Frame, known: _Known, shares: tuple[float, float], see: See) -> tuple[Samples, Samples]:
+    height, width = frame.surface.parallax.shape
+    order = np.argsort(known.where, kind="stable")
+    known = _Known(*(each[order] for each in known))
+    firsts = np.searchsorted(known.where, np.arange(height + 1) * width)
+
+    def eye(share: float) -> Samples:
+        seen, shown = see(frame.picture, frame.surface.parallax, share), (frame.picture, frame.surface.parallax)
+        if share != 0 and len(known.where):
+            show = partial(kernels().show, shown, tuple(known), firsts, share * width, seen)
+            by_rows(show, height, THREADS)
+        return filled(seen)
+
+    return eye(shares[0]), eye(shares[1])
 
 
-def _eye(frame: tuple[Samples, Parallax], plate: tuple[Samples, Parallax] | None, share: float) -> Samples:
-    seen = seen_from(*frame, share)
-    if plate is not None and seen.hole.any():
-        through = seen_from(*plate, share)
-        seen = behind(seen, through.picture, through.cover >= WHOLE)
-    return filled(seen)
-
-
-def _behind(buffer: _Buffer, slot: int, memories: tuple[_Memory, _Memory]) -> tuple[Samples, Parallax] | None:
-    """The picture with what is known to lie behind things in their place; None where nothing is."""
-    picture, parallax = buffer.pictures[slot].copy(), buffer.parallaxes[slot].copy()
-    before, after = (_read(buffer, slot, memory) for memory in memories)
-    known, agreed = _agreed(before, after)
-    kernels().beside(known, agreed.parallax, parallax, buffer.states[slot], SAME, round(REACH * parallax.shape[1]))
-    if not known.any():
-        return None
-    picture[known], parallax[known] = agreed.picture[known], agreed.parallax[known]
-    return picture, parallax
-
-
-class _Recalled(NamedTuple):
-    """What one sweep knows of a frame."""
-
-    picture: Samples
-    parallax: Parallax
-    known: Region
-
-
-def _read(buffer: _Buffer, slot: int, memory: _Memory) -> _Recalled:
-    shape = buffer.parallaxes[slot].shape
-    plate = Plate(np.full(shape, -1, np.int16), np.zeros(shape, np.float32))
-    plate.number.ravel()[memory.where] = memory.number
-    plate.parallax.ravel()[memory.where] = memory.parallax
-    picture = np.zeros_like(buffer.pictures[slot])
-    _recall(buffer, slot, plate, picture)
-    return _Recalled(picture, plate.parallax, plate.number >= 0)
-
-
-def _recall(buffer: _Buffer, slot: int, plate: Plate, picture: Samples) -> None:
-    """Read what a plate remembers into a picture."""
-    motions = np.stack([buffer.motions(slot, other) for other in range(buffer.last + 1)])
-    kernels().recall(plate, slot, (buffer.pictures, buffer.parallaxes), motions, SAME, picture)
-
-
-def _agreed(before: _Recalled, after: _Recalled) -> tuple[Region, _Recalled]:
-    """What is known, of both sweeps; where they differ, nothing is."""
-    both, known = before.known & after.known, before.known | after.known
-    _copy(before, np.flatnonzero(before.known & ~after.known), after)
-    together = np.flatnonzero(both)
-    if len(together):
-        one, other = (each.picture.reshape(-1, 3)[together].astype(np.int64) for each in (before, after))
-        full = 255 if after.picture.itemsize == 1 else 65535
-        differ = np.abs((one - other).sum(axis=-1)) > 2 * NOISE * full
-        differ |= np.abs(before.parallax.ravel()[together] - after.parallax.ravel()[together]) > SAME
-        after.picture.reshape(-1, 3)[together] = (one + other + 1) // 2
-        known &= ~_voted(together[differ], both)
-    return known, after
-
-
-def _copy(source: _Recalled, where: Int64[np.ndarray, " m"], target: _Recalled) -> None:
-    target.picture.reshape(-1, 3)[where] = source.picture.reshape(-1, 3)[where]
-    target.parallax.ravel()[where] = source.parallax.ravel()[where]
-
-
-def _voted(where: Int64[np.ndarray, " m"], among: Region) -> Region:
-    """Where two of five pixels around are those."""
-    if not len(where):
-        return np.zeros_like(among)
-    those = np.zeros(among.shape, np.float32)
-    those.ravel()[where] = 1
-    most: Region = among & (cv2.blur(those, (5, 5)) > 0.4 * cv2.blur(among.astype(np.float32), (5, 5)))
-    return most
-
-
-__all__ = ["MOST_BYTES", "paired"]
+__all__ = ["MOST_BYTES", "See", "paired"]
