@@ -301,6 +301,8 @@ class StereoSettings(Section):
     """Which eyes are made: both, around the camera, or one of them, and the other is the film as it is."""
     holes: Literal["film", "picture"] = "film"
     """What is put where something hidden appears: what other frames of the shot show there, or what is beside it."""
+    warp: Literal["cpu", "cuda"] = "cpu"
+    """What moves the pixels: the processor, or an NVIDIA card. The results are the same."""
     window: Literal["ramp", "floating", "off"] = "ramp"
     """What is done where something in front of the screen is cut by the picture's side: its depth falls to the screen
     there (ramp), or black bars bring that side forward (floating)."""

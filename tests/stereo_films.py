@@ -1,6 +1,7 @@
 """Films of a few pictures, without loss, and their eyes as `recon stereo3d` makes them before it encodes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,8 +12,9 @@ from jaxtyping import Float32, UInt8
 from recon.io.clip import look_at
 from recon.io.stereo.frames import FaithfulFrames
 from recon.pipelines.depth import Unobserved
-from recon.pipelines.stereo import by_shot, stereo_run
+from recon.pipelines.stereo import Warp, by_shot, stereo_run
 from recon.settings import DepthSettings, StereoRunSettings
+from recon.stages.stereo import seen_from
 from recon.types import Samples
 
 Eyes = tuple[Samples, ...]
@@ -37,9 +39,9 @@ def film_of(
     return path
 
 
-def eyes_of(film: Path) -> list[list[Eyes]]:
+def eyes_of(film: Path, warp: Warp = seen_from) -> list[list[Eyes]]:
     """The pictures that the command would encode, shot by shot."""
     settings = StereoRunSettings(depth=DepthSettings(depth=film.parent / "depth"))
     with stereo_run(film, film.with_suffix(".3d.mkv"), settings, Unobserved()) as run:
-        frames = by_shot(run, lambda start: iter(FaithfulFrames(look_at(film), start)))
+        frames = by_shot(replace(run, warp=warp), lambda start: iter(FaithfulFrames(look_at(film), start)))
         return [[made.pictures for made in shot] for _span, shot in frames]

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.errors import VideoError
-from recon.io.color import coding_of, nits_of_pq, picture_from_frame, pq_of_nits, rolled_off, scene_light_of_hlg
+from recon.io.color import coding_of, picture_from_frame, rolled_off
 from recon.io.video import open_source
+from recon.light import nits_of_pq, pq_of_nits, scene_light_of_hlg
 from recon.settings import SamplingSettings
 
 # H.273 table 4: AVColorSpace number -> (Kr, Kb)

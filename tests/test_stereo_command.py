@@ -8,6 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from stereo_films import eyes_of, film_of
 
@@ -15,6 +16,7 @@ from recon.evaluation.stereo import rematch
 from recon.io.depth import read_depth_map
 from recon.io.pictures import read_picture
 from recon.io.video import open_source
+from recon.models.stereo_warp import TorchWarp
 from recon.pipelines import stereo_film
 from recon.pipelines.stereo_verify import verified
 from recon.settings import SamplingSettings
@@ -25,6 +27,7 @@ ROOM = Path(__file__).resolve().parents[1] / "samples" / "room"
 DEPTH = ["--depth", f"{ROOM}/depth"]
 FEW = ["--end", "0.3", *DEPTH]
 SIZE = (288, 384)
+CUDA = torch.cuda.is_available()
 
 
 def recon(*tokens: object) -> int:
@@ -73,6 +76,14 @@ def shots() -> tuple[Shot, Shot]:
     seen = pictures_of_room(60)
     depths = [read_depth_map(path, scale=1000.0) for path in sorted((ROOM / "depth").glob("*.png"))]
     return (seen[:8], depths[:8]), ([each[:, ::-1] for each in seen[-8:]], [each[:, ::-1] for each in depths[-8:]])
+
+
+def test_the_warp_of_torch_gives_the_same_film(shots: tuple[Shot, Shot], tmp_path: Path) -> None:
+    """What CUDA would do; here, on a CPU. A level may round to the other side."""
+    film = film_of(shots[0][0][:3], shots[0][1][:3], tmp_path / "film")
+    (compiled,), (of_torch,) = eyes_of(film), eyes_of(film, TorchWarp("cpu"))
+    for (one,), (other,) in zip(compiled, of_torch, strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 1
 
 
 def test_a_shot_does_not_depend_on_the_one_before(shots: tuple[Shot, Shot], tmp_path: Path) -> None:
@@ -300,6 +311,7 @@ def test_a_film_in_3d_is_refused_until_somebody_says_what_to_do(
         (["--encoder", "libx267"], "FFmpeg is built without the encoder 'libx267'", 2),
         (["--strength", "3", "--ipd", "63", "--display", "tv"], "give one of them", 2),
         (["--ipd", "63"], "--ipd needs --display", 2),
+        pytest.param(["--warp", "cuda"], "finds no NVIDIA card", 2, marks=pytest.mark.skipif(CUDA, reason="has one")),
         (["--convergence", "2"], "convergence", 2),
         (["-o", "room.mp4.yaml"], "room.mp4.yaml", 2),
     ],

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.errors import OptionError
-from recon.io.color import nits_of_pq, scene_light_of_hlg
-from recon.light import linear_from_srgb
+from recon.light import linear_from_srgb, nits_of_pq, scene_light_of_hlg
 from recon.stages.stereo.layouts import _DUBOIS, SIZES, Dome, Packing, anaglyph, packed, rgbd, unpacked
 from recon.types import HDMI_EYES, Colours, Layout, Method, PairLayout
 

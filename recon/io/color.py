@@ -28,6 +28,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from jaxtyping import Float32, Float64, UInt8, UInt16
 
 from recon.errors import VideoError
+from recon.light import nits_of_pq, pq_of_nits, scene_light_of_hlg
 from recon.types import Picture
 
 Transfer = Literal["sdr", "pq", "hlg"]
@@ -199,25 +200,6 @@ def _light_of_root() -> Float32[np.ndarray, " n"]:
 @cache
 def _signal_of_root() -> UInt8[np.ndarray, " n"]:
     return np.rint(255 * np.linspace(0, 1, _LEVELS) ** (2 / 2.4)).astype(np.uint8)
-
-
-def nits_of_pq(signal: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """PQ signal in [0, 1] to cd/m2: the EOTF of BT.2100 table 4 (SMPTE ST 2084)."""
-    power = signal ** (32 / 2523)
-    base = np.maximum(power - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * power)
-    return 10000 * base ** (16384 / 2610)
-
-
-def pq_of_nits(nits: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """cd/m2 to PQ signal in [0, 1]: the inverse EOTF of BT.2100 table 4."""
-    power = (nits / 10000) ** (2610 / 16384)
-    return ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
-
-
-def scene_light_of_hlg(signal: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """HLG signal in [0, 1] to scene light in [0, 1]: the inverse OETF of BT.2100 table 5."""
-    a, b, c = 0.17883277, 0.28466892, 0.55991073
-    return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
 
 
 def rolled_off(nits: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:

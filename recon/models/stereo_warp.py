@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from recon.errors import OptionError
 from recon.eyes import LEAST_STEP, MOST_BESIDE, MOST_TEXTURE, SAME_SURFACE, Seen
 from recon.types import Parallax, Samples
 
@@ -69,6 +70,17 @@ class TorchWarp:
 
     def _uploaded(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(array, order="C")).to(self._device)
+
+
+def on_cuda() -> TorchWarp:
+    """The warp on the first NVIDIA card.
+
+    Raises:
+        OptionError: there is none, or PyTorch is built without CUDA.
+    """
+    if not torch.cuda.is_available():
+        raise OptionError("--warp cuda: PyTorch finds no NVIDIA card here: leave it out")
+    return TorchWarp("cuda")
 
 
 def _check(picture: Samples, parallax: Parallax, shares: Sequence[float]) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from recon.errors import OptionError, VideoError
+from recon.eyes import Seen
 from recon.io.pictures import is_pictures
 from recon.io.source import Source
 from recon.io.stereo.signals import looks_packed, signals_of
@@ -78,6 +79,8 @@ class Shown(Protocol):
 
 
 F = TypeVar("F", bound=Shown)
+Warp = Callable[[Samples, Parallax, float], Seen]
+"""A picture, its parallax and a share (see `recon.types`) to what that eye sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class StereoRun:
     """What made the depth."""
     stereo: StereoSettings
     layout: LayoutSettings
+    warp: Warp = seen_from
 
     @property
     def summary(self) -> list[tuple[str, str]]:
@@ -185,8 +189,11 @@ class StereoRun:
     def _made(self, mapped: Iterator[tuple[Samples, Parallax]]) -> Iterator[tuple[Samples, Samples]]:
         shares = SHARES[self.stereo.eyes]
         if self.stereo.holes == "film":
-            return paired(mapped, shares)
-        return ((_eye(*pair, shares[0]), _eye(*pair, shares[1])) for pair in mapped)
+            return paired(mapped, shares, see=self.warp)
+        return ((self._eye(*pair, shares[0]), self._eye(*pair, shares[1])) for pair in mapped)
+
+    def _eye(self, picture: Samples, parallax: Parallax, share: float) -> Samples:
+        return filled(self.warp(picture, parallax, share))
 
     def _with_depth(self, samples: Samples, parallax: Parallax) -> Samples:
         height, width, _ = samples.shape
@@ -233,6 +240,7 @@ def stereo_run(video: Path, output: Path, settings: StereoRunSettings, observer:
         line, fov_x = timeline(source, None, observer), settings.camera.fov or source.info.fov_x
         yield StereoRun(source, line, (), Content(), fov_x, {}, settings.stereo, settings.layout)
         return
+    warp = _warp(settings.stereo)
     with depth_run(video, output, settings, observer) as run:
         if straight_camera(run.source) is not None:
             raise OptionError("stereo3d keeps pictures as they are: give --fov, not a calibration with distortion")
@@ -240,7 +248,8 @@ def stereo_run(video: Path, output: Path, settings: StereoRunSettings, observer:
         fov_x = settings.camera.fov or run.source.info.fov_x
         wish = wish_of(settings.stereo)
         shots = [_planned(run.maps, span, content, wish, fov_x) for span in run.maps.shots]
-        yield StereoRun(run.source, run.maps, shots, content, fov_x, run.origin, settings.stereo, settings.layout)
+        facts = run.source, run.maps, shots, content, fov_x, run.origin
+        yield StereoRun(*facts, settings.stereo, settings.layout, warp)
 
 
 def require_flat(video: Path, settings: StereoRunSettings) -> None:
@@ -262,6 +271,19 @@ def require_flat(video: Path, settings: StereoRunSettings) -> None:
             f"{video}: {who} it is 3D already ({layout}): --from-layout {layout} puts it together anew, "
             "--from-layout 2d takes it as it is"
         )
+
+
+def _warp(stereo: StereoSettings) -> Warp:
+    """What moves the pixels.
+
+    Raises:
+        OptionError: the card that is asked for is not there.
+    """
+    if stereo.warp == "cpu":
+        return seen_from
+    from recon.models.stereo_warp import on_cuda  # noqa: PLC0415 - torch takes seconds, and only this needs it
+
+    return on_cuda()
 
 
 def wish_of(stereo: StereoSettings) -> Wish:
@@ -304,10 +326,6 @@ def _together(frames: Iterable[F], maps: DepthMaps, span: ShotSpan) -> Iterator[
         if frame is None:
             raise VideoError(f"the film ends before {estimate.time:.2f} s, where there is depth: has it changed?")
         yield frame, estimate
-
-
-def _eye(picture: Samples, parallax: Parallax, share: float) -> Samples:
-    return filled(seen_from(picture, parallax, share))
 
 
 def smaller(samples: Samples, longest: int | None) -> Samples:

@@ -22,6 +22,7 @@ from jaxtyping import Float32, Float64, UInt8, UInt16
 
 from recon.compiled import compiled
 from recon.errors import OptionError
+from recon.light import light_of_srgb_code, nits_of_pq, scene_light_of_hlg
 from recon.types import HDMI_EYES, Colours, Layout, Method, Parallax, Samples
 
 SIZES: Final[Mapping[Layout, tuple[int, int]]] = MappingProxyType(
@@ -386,14 +387,9 @@ _ROOTS = 2
 
 def _light_of(value: Float64[np.ndarray, " n"], transfer: int) -> Float64[np.ndarray, " n"]:
     """Of codes from 0 to 1; the brightest is 1."""
-    if transfer == _PQ:  # SMPTE ST 2084, BT.2100 table 4
-        power = value ** (32 / 2523)
-        bright: Float64[np.ndarray, " n"] = np.maximum(power - 107 / 128, 0) / (2413 / 128 - 2392 / 128 * power)
-        return bright ** (8192 / 1305)
-    if transfer == _HLG:  # the inverse OETF, BT.2100 table 5
-        a, b, c = 0.17883277, 0.28466892, 0.55991073
-        return np.where(value <= 0.5, value**2 / 3, (np.exp((value - c) / a) + b) / 12)
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
+    if transfer == _PQ:
+        return nits_of_pq(value) / 10000
+    return scene_light_of_hlg(value) if transfer == _HLG else light_of_srgb_code(value)
 
 
 @cache
