@@ -1,5 +1,7 @@
 """What another eye sees: places, order, parts of pixels at silhouettes, holes, and what fills them."""
 
+import os
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -17,7 +19,7 @@ from recon.eyes import SAME_SURFACE, WHOLE, Seen
 from recon.io.depth import read_depth_map
 from recon.io.pictures import read_picture
 from recon.stages.stereo.fill import filled
-from recon.stages.stereo.warp import behind, seen_from
+from recon.stages.stereo.warp import MOST_THREADS, behind, by_rows, seen_from
 
 EYES = (0.5, -0.5, 1.0, -1.0)
 RED, BLUE = (200, 0, 0), (0, 0, 200)
@@ -279,16 +281,36 @@ def test_any_number_of_threads(threads: int) -> None:
     np.testing.assert_array_equal(filled(alone), filled(together, threads=threads))
 
 
+def test_as_many_threads_as_cores_but_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked when it is called: a process may be given others meanwhile."""
+    for cores, parts in ((1, 1), (3, 3), (64, MOST_THREADS)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
+        assert len(by_rows(lambda rows: rows, 100)) == parts
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert by_rows(lambda rows: rows, 10) == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
+
+
+@pytest.mark.parametrize("share", EYES)
+def test_parts_of_larger_pictures(share: float) -> None:
+    """Views into memory, such as one half of a picture of two."""
+    picture, parallax = dots(13, 60), np.random.default_rng(2).normal(0, 0.05, (13, 60)).astype(np.float32)
+    seen = seen_from(picture[:, 30:], parallax[:, 30:], share)
+    for one, other in zip(seen, seen_from(picture[:, 30:].copy(), parallax[:, 30:].copy(), share), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_what_is_refused() -> None:
     picture = dots(3, 4)
     with pytest.raises((ValueError, TypeCheckError), match=r"of one size|parallax"):
         seen_from(picture, level(0, 4, 3), 0.5)
     with pytest.raises(ValueError, match="not empty"):
         seen_from(picture[:0], level(0, 0, 4), 0.5)
-    unknown = level(0, 3, 4)
-    unknown[1, 1] = np.nan
-    with pytest.raises(ValueError, match="finite"):
-        seen_from(picture, unknown, 0.5)
+    for value, share in product((np.nan, np.inf, -np.inf), (0.0, 0.5, -0.5)):
+        unknown = level(0, 3, 4)
+        unknown[1, 1] = value
+        with pytest.raises(ValueError, match="finite"):
+            seen_from(picture, unknown, share)
     with pytest.raises(ValueError, match="finite"):
         seen_from(picture, level(0, 3, 4), float("inf"))
 
