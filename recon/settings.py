@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from recon.errors import OptionError
-from recon.types import Colours, Layout, Method, PairLayout
+from recon.types import METHODS, Colours, Layout, Method, PairLayout
 
 EDGE: Final = 0.04
 """--edge, where it is not given."""
@@ -321,11 +321,11 @@ class LayoutSettings(Section):
 
     layout: Layout = "full-sbs"
     """Side by side, one over the other, woven, as HDMI packs frames (1920 x 2205 or 1280 x 1470), a half sphere, in
-    colours (anaglyph), picture and depth, two files, or (wiggle) a GIF that goes to and fro."""
+    colours (anaglyph), picture and depth (rgbd), depth alone, two files, or (wiggle) a GIF that goes to and fro."""
     colours: Colours = "red-cyan"
     """Filters of the glasses, for anaglyph."""
-    method: Method = "dubois"
-    """How colours become those of an anaglyph."""
+    method: Method | None = None
+    """How colours become those of an anaglyph; dubois where not given, gray for red-green and red-blue."""
     from_layout: Literal["auto", "2d", PairLayout] = "auto"
     """How the eyes lie in a film that is 3D already: it is put together anew, without depth. Films that say or look so
     are refused (auto) until this is told; 2d takes them as they are."""
@@ -333,6 +333,13 @@ class LayoutSettings(Section):
     """What a file is called where --output is not given, so that players know its layout."""
     per_eye_max: int | None = Field(default=None, ge=64)
     """Longest side of an eye, pixels; larger films are made smaller."""
+
+    @model_validator(mode="after")
+    def _known_method(self) -> Self:
+        known = METHODS[self.colours]
+        if self.method is not None and self.method not in known:
+            raise ValueError(f"--method {self.method} is not known for {self.colours}: choose {' or '.join(known)}")
+        return self
 
 
 class EncodingSettings(Section):

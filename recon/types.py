@@ -52,12 +52,22 @@ PairLayout = Literal[
 """How two flat eyes lie in one picture, so that they can be taken apart again."""
 HDMI_EYES: Final[Mapping[tuple[int, int], int]] = MappingProxyType({(1280, 720): 30, (1920, 1080): 45})
 """Width and height of an eye in "hdmi-frame-packing", and the rows between the eyes: HDMI 1.4a, section 8.2.3.2."""
-Layout = Literal[PairLayout, "vr180", "anaglyph", "rgbd", "separate", "wiggle"]
-"""How two eyes are shown: in one picture; "separate", a film for each; "wiggle", in turn."""
-Colours = Literal["red-cyan", "green-magenta", "amber-blue"]
+Layout = Literal[PairLayout, "vr180", "anaglyph", "rgbd", "depth", "separate", "wiggle"]
+"""How two eyes are shown: in one picture; "separate", a film for each; "wiggle", in turn. "depth" is the map alone."""
+Colours = Literal["red-cyan", "green-magenta", "amber-blue", "red-green", "red-blue"]
 """Of the filters before the left and the right eye, for anaglyphs; amber is sold as yellow, too."""
 Method = Literal["dubois", "color", "gray", "half-color", "optimized"]
 """How two eyes become an anaglyph."""
+METHODS: Final[Mapping[Colours, tuple[Method, ...]]] = MappingProxyType(
+    {
+        "red-cyan": ("dubois", "color", "gray", "half-color", "optimized"),
+        "green-magenta": ("dubois", "color", "gray", "half-color"),
+        "amber-blue": ("dubois", "color", "gray", "half-color"),
+        "red-green": ("gray",),
+        "red-blue": ("gray",),
+    }
+)
+"""Those that there are for each pair of filters, the best one first."""
 
 RigidTransform = Float64[np.ndarray, "4 4"]
 DepthMap = Float32[np.ndarray, "h w"]
@@ -393,6 +403,7 @@ class TexturedMesh:
 
 __all__ = [
     "HDMI_EYES",
+    "METHODS",
     "CameraTrajectory",
     "Checkpoint",
     "Chunk",

@@ -13,8 +13,10 @@ import yaml
 from stereo_films import eyes_of, film_of
 
 from recon.evaluation.stereo import rematch
+from recon.io.clip import look_at
 from recon.io.depth import read_depth_map
 from recon.io.pictures import read_picture
+from recon.io.stereo.frames import look_of
 from recon.io.video import open_source
 from recon.models.stereo_warp import TorchWarp
 from recon.pipelines import stereo_film
@@ -159,6 +161,7 @@ def test_swapped_eyes_are_told(deep: Path, tmp_path: Path, capsys: pytest.Captur
         ("checkerboard", (288, 384)),
         ("anaglyph", (288, 384)),
         ("rgbd", (288, 768)),
+        ("depth", (288, 384)),
     ],
 )
 def test_layouts(layout: Layout, size: tuple[int, int], tmp_path: Path) -> None:
@@ -304,6 +307,18 @@ def test_a_film_in_3d_is_refused_until_somebody_says_what_to_do(
     assert verdict.order > 0
 
 
+@pytest.mark.parametrize(("layout", "suffix"), [("half-sbs", ".mp4"), ("half-sbs", ".mkv"), ("half-tb", ".mkv")])
+def test_eyes_that_were_squeezed_have_square_pixels_again(layout: Layout, suffix: str, tmp_path: Path) -> None:
+    """Whether the file said that its pixels are twice as wide (Matroska), or left it to the player."""
+    squeezed, whole = tmp_path / f"squeezed{suffix}", tmp_path / "whole.mp4"
+    few = [*DEPTH, "--end", "0.1", "--holes", "picture"]
+    assert recon("stereo3d", ROOM / "room.mp4", *few, "--layout", layout, "-o", squeezed) == 0
+    assert recon("stereo3d", squeezed, "--from-layout", layout, "-o", whole) == 0
+    look = look_of(look_at(whole))
+    assert (look.height, look.width) == (SIZE[0], 2 * SIZE[1])
+    assert look.pixel_aspect == 1
+
+
 @pytest.mark.parametrize(
     ("more", "said", "code"),
     [
@@ -313,6 +328,7 @@ def test_a_film_in_3d_is_refused_until_somebody_says_what_to_do(
         (["--ipd", "63"], "--ipd needs --display", 2),
         pytest.param(["--warp", "cuda"], "finds no NVIDIA card", 2, marks=pytest.mark.skipif(CUDA, reason="has one")),
         (["--convergence", "2"], "convergence", 2),
+        (["--colours", "green-magenta", "--method", "optimized"], "choose dubois or color or gray", 2),
         (["-o", "room.mp4.yaml"], "room.mp4.yaml", 2),
     ],
 )

@@ -4,18 +4,20 @@ import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar, get_args
 
 import cv2
 import numpy as np
 
 from recon.errors import OptionError, VideoError
 from recon.eyes import Seen
+from recon.io.clip import look_at
 from recon.io.pictures import is_pictures
 from recon.io.source import Source
+from recon.io.stereo.frames import look_of
 from recon.io.stereo.signals import looks_packed, signals_of
 from recon.io.store import ShotSpan
 from recon.io.video import open_source
@@ -38,6 +40,7 @@ from recon.stages.stereo import (
     eased,
     filled,
     floating,
+    grey,
     packed,
     paired,
     plan,
@@ -48,7 +51,7 @@ from recon.stages.stereo import (
     sharpened,
     unpacked,
 )
-from recon.types import DepthEstimate, Parallax, Samples
+from recon.types import DepthEstimate, PairLayout, Parallax, Samples
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,8 @@ SHARES: Final[Mapping[str, tuple[float, float]]] = {"both": (-0.5, 0.5), "left":
 """Of parallax, for the left and the right eye, by which of them are made."""
 
 
+TWICE: Final = 1.5
+"""From which aspect on pixels are taken to be of twice the width; no film has such pixels of its own."""
 ROUNDING: Final = 1e-6
 """Seconds by which times of the same frame may differ."""
 
@@ -108,6 +113,8 @@ class StereoRun:
     """What made the depth."""
     stereo: StereoSettings
     layout: LayoutSettings
+    packing: Packing
+    """How the eyes are put together."""
     warp: Warp = seen_from
 
     @property
@@ -144,11 +151,6 @@ class StereoRun:
         spans = zip(self.maps.shots, self.shots, strict=True)
         return [{"first_frame": span.start, "frames": span.count} | dict(shot.facts) for span, shot in spans]
 
-    def packing(self) -> Packing:
-        """How the eyes are put together."""
-        layout = self.layout
-        return Packing(layout.layout, layout.colours, layout.method, self.fov_x or 90.0)
-
     def eyes(self, span: ShotSpan, frames: Iterable[F]) -> Iterator[Stereo[F]]:
         """The frames of one shot, seen with two eyes.
 
@@ -159,7 +161,7 @@ class StereoRun:
         if self.taken_as is not None:
             yield from self._anew(span, frames, self.taken_as)
             return
-        how, shot, window = self.packing(), self.shots[span.shot], _Window()
+        how, shot, window = self.packing, self.shots[span.shot], _Window()
         waiting: deque[tuple[F, Samples, Cut]] = deque()
 
         def mapped() -> Iterator[tuple[Samples, Parallax]]:
@@ -171,7 +173,7 @@ class StereoRun:
                 waiting.append((frame, samples, shown))
                 yield inner, ramped(parallax, shown) if self.stereo.window == "ramp" else parallax
 
-        if how.layout == "rgbd":
+        if how.layout in {"rgbd", "depth"}:
             for _inner, parallax in mapped():
                 frame, samples, _cut = waiting.popleft()
                 yield Stereo(frame, (self._with_depth(samples, parallax),))
@@ -184,7 +186,7 @@ class StereoRun:
     def _anew(self, span: ShotSpan, frames: Iterable[F], taken_as: Layout) -> Iterator[Stereo[F]]:
         for frame in islice(frames, span.count):
             left, right = (smaller(eye, self.layout.per_eye_max) for eye in unpacked(frame.samples, taken_as))
-            yield Stereo(frame, packed(left, right, self.packing()))
+            yield Stereo(frame, packed(left, right, self.packing))
 
     def _made(self, mapped: Iterator[tuple[Samples, Parallax]]) -> Iterator[tuple[Samples, Samples]]:
         shares = SHARES[self.stereo.eyes]
@@ -200,6 +202,8 @@ class StereoRun:
         whole = np.zeros((height, width), np.float32)
         whole[self.content.box(height, width)] = parallax
         front, behind = wish_of(self.stereo).budget
+        if self.packing.layout == "depth":
+            return grey(whole, -front, behind, samples.dtype)
         return rgbd(samples, whole, -front, behind)
 
     def _inside(self, samples: Samples) -> Samples:
@@ -238,7 +242,8 @@ def stereo_run(video: Path, output: Path, settings: StereoRunSettings, observer:
     if settings.layout.from_layout not in {"auto", "2d"}:
         source = open_source(video, settings.sampling)
         line, fov_x = timeline(source, None, observer), settings.camera.fov or source.info.fov_x
-        yield StereoRun(source, line, (), Content(), fov_x, {}, settings.stereo, settings.layout)
+        how = _packing(source, settings.layout, fov_x)
+        yield StereoRun(source, line, (), Content(), fov_x, {}, settings.stereo, settings.layout, how)
         return
     warp = _warp(settings.stereo)
     with depth_run(video, output, settings, observer) as run:
@@ -248,8 +253,8 @@ def stereo_run(video: Path, output: Path, settings: StereoRunSettings, observer:
         fov_x = settings.camera.fov or run.source.info.fov_x
         wish = wish_of(settings.stereo)
         shots = [_planned(run.maps, span, content, wish, fov_x) for span in run.maps.shots]
-        facts = run.source, run.maps, shots, content, fov_x, run.origin
-        yield StereoRun(*facts, settings.stereo, settings.layout, warp)
+        how, asked = _packing(run.source, settings.layout, fov_x), (settings.stereo, settings.layout)
+        yield StereoRun(run.source, run.maps, shots, content, fov_x, run.origin, *asked, how, warp)
 
 
 def require_flat(video: Path, settings: StereoRunSettings) -> None:
@@ -267,10 +272,28 @@ def require_flat(video: Path, settings: StereoRunSettings) -> None:
     layout = signals.layout or looks_packed(middle)
     if layout is not None:
         who = f"says ({', '.join(signal.source for signal in signals.found)})" if signals.layout else "looks as if"
-        raise OptionError(
-            f"{video}: {who} it is 3D already ({layout}): --from-layout {layout} puts it together anew, "
-            "--from-layout 2d takes it as it is"
-        )
+        anew = f"--from-layout {layout} puts it together anew, " if layout in get_args(PairLayout) else ""
+        raise OptionError(f"{video}: {who} it is 3D already ({layout}): {anew}--from-layout 2d takes it as it is")
+
+
+def _packing(source: Source, layout: LayoutSettings, fov_x: float | None) -> Packing:
+    plain = Packing(layout.layout, layout.colours, layout.method, fov_x or 90.0)
+    if source.info.kind != "video":
+        return plain
+    look = look_of(look_at(source.info.path))
+    aspect = eye_aspect(float(look.pixel_aspect), layout.from_layout)
+    return replace(plain, pixel_aspect=aspect, transfer=look.transfer)
+
+
+def eye_aspect(pixel_aspect: float, taken_as: str) -> float:
+    """Width over height of an eye's pixels, once it is as large as it is shown.
+
+    Some files say of squeezed eyes that their pixels are twice as wide or high (Matroska has to: RFC 9559 section
+    18.10), most players of televisions need that they do not: both are understood.
+    """
+    if taken_as == "half-sbs" and pixel_aspect >= TWICE:
+        return pixel_aspect / 2
+    return pixel_aspect * 2 if taken_as == "half-tb" and pixel_aspect <= 1 / TWICE else pixel_aspect
 
 
 def _warp(stereo: StereoSettings) -> Warp:

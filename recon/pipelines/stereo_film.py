@@ -215,9 +215,9 @@ class _Segments:
         return SegmentWriter(file, first.look, first.size, first.coder, self._encoding, layout)
 
     def _known(self, made: Stereo[FilmFrame]) -> _First:
-        look = FaithfulFrames(self._clip).look
-        if self._run.layout.layout in {"vr180", "hdmi-frame-packing"}:
-            look = replace(look, pixel_aspect=Fraction(1))
+        square = self._run.layout.layout in {"vr180", "hdmi-frame-packing"}
+        aspect = Fraction(1) if square else Fraction(self._run.packing.pixel_aspect).limit_denominator(1000)
+        look = replace(FaithfulFrames(self._clip).look, pixel_aspect=aspect)
         height, width = made.pictures[0].shape[:2]
         return _First(look, (width, height), coder_for(self._encoding, look, width, height))
 
@@ -228,7 +228,7 @@ class _Segments:
         return self.folder / f"{number:06d}{('', 'r')[picture]}.mp4"
 
     def _is_there(self, number: int) -> bool:
-        pictures = range(self._run.packing().pictures)
+        pictures = range(self._run.packing.pictures)
         return all(self._file(number, picture).is_file() for picture in pictures)
 
 
@@ -245,7 +245,7 @@ def _film(run: StereoRun, clip: Clip, look: Look, settings: StereoRunSettings) -
     view = View(run.fov_x, baseline)
     range_ = settings.sampling.start, settings.sampling.end
     film = Film(clip, run.layout.layout, look.hdr, view, *range_, run.layout.colours)
-    return [film] * run.packing().pictures
+    return [film] * run.packing.pictures
 
 
 __all__ = ["FilmSummary", "files_of", "parts_of", "write_film"]

@@ -50,6 +50,7 @@ _OTHERS: dict[Layout, str] = {
     "hdmi-frame-packing": ".3D.hdmi-frame-packing",
     "anaglyph": ".3D.anaglyph",
     "rgbd": "_RGBD",
+    "depth": ".depth",
     "cross-eyed": "_RLF_cross",
 }
 """Layouts for which a style has no word of its own; eyes on their own, and those in turn, get none."""

@@ -13,7 +13,7 @@ layouts.py    two eyes in one picture, and apart again
 
 from recon.stages.stereo.detail import sharpened
 from recon.stages.stereo.fill import filled
-from recon.stages.stereo.layouts import Layout, Packing, packed, rgbd, unpacked
+from recon.stages.stereo.layouts import Layout, Packing, grey, packed, rgbd, unpacked
 from recon.stages.stereo.parallax import Display, ShotParallax, Wish, display, plan, sample_places
 from recon.stages.stereo.plate import paired
 from recon.stages.stereo.warp import seen_from
@@ -31,6 +31,7 @@ __all__ = [
     "eased",
     "filled",
     "floating",
+    "grey",
     "packed",
     "paired",
     "plan",

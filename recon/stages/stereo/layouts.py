@@ -23,7 +23,7 @@ from jaxtyping import Float32, Float64, UInt8, UInt16
 from recon.compiled import compiled
 from recon.errors import OptionError
 from recon.light import light_of_srgb_code, nits_of_pq, scene_light_of_hlg
-from recon.types import HDMI_EYES, Colours, Layout, Method, Parallax, Samples
+from recon.types import HDMI_EYES, METHODS, Colours, Layout, Method, Parallax, Samples
 
 SIZES: Final[Mapping[Layout, tuple[int, int]]] = MappingProxyType(
     {"half-sbs": (2, 4), "half-tb": (4, 2)},
@@ -44,8 +44,8 @@ class Packing:
     layout: Layout = "full-sbs"
     colours: Colours = "red-cyan"
     """Of an anaglyph."""
-    method: Method = "dubois"
-    """Of an anaglyph: see ``anaglyph``."""
+    method: Method | None = None
+    """Of an anaglyph: see ``anaglyph``; None: the best one for these colours."""
     fov_x: float = 90.0
     """Horizontal field of view of the eyes, degrees: for VR180."""
     pixel_aspect: float = 1.0
@@ -61,7 +61,12 @@ class Packing:
         if not self.pixel_aspect > 0:
             raise ValueError(f"a pixel is wider than nothing, got an aspect of {self.pixel_aspect}")
         if self.layout == "anaglyph":
-            _matrix(self.colours, self.method)
+            _matrix(self.colours, self.mixture)
+
+    @property
+    def mixture(self) -> Method:
+        """The method of an anaglyph."""
+        return self.method or METHODS[self.colours][0]
 
     @property
     def pictures(self) -> int:
@@ -76,12 +81,12 @@ def packed(left: Samples, right: Samples, how: Packing) -> tuple[Shown, ...]:
     """Two eyes as they are shown: one picture, or the left and the right one ("separate", "wiggle").
 
     Raises:
-        ValueError: the eyes differ in size or depth, or the layout is "rgbd", which takes a map (see ``rgbd``).
+        ValueError: the eyes differ in size or depth, or the layout takes a map (see ``rgbd``, ``grey``).
     """
     if left.shape != right.shape or left.dtype != right.dtype:
         raise ValueError(f"eyes differ: {left.shape} {left.dtype} and {right.shape} {right.dtype}")
-    if how.layout == "rgbd":
-        raise ValueError("a picture and its depth are put together by rgbd(picture, parallax, near, far)")
+    if how.layout in {"rgbd", "depth"}:
+        raise ValueError(f"{how.layout} shows a map, and no eyes: see rgbd() and grey()")
     if how.layout == "vr180":
         dome = Dome(how.fov_x, left.shape[0], left.shape[1], pixel_aspect=how.pixel_aspect)
         return (np.concatenate([dome.seen(left), dome.seen(right)], axis=1),)
@@ -91,7 +96,7 @@ def packed(left: Samples, right: Samples, how: Packing) -> tuple[Shown, ...]:
     if how.pictures == 2:
         return left, right
     if how.layout == "anaglyph":
-        return (anaglyph(left, right, how.colours, how.method, transfer=how.transfer),)
+        return (anaglyph(left, right, how.colours, how.mixture, transfer=how.transfer),)
     return (_together(left, right, how.layout),)
 
 
@@ -275,10 +280,16 @@ def _filled_between(picture: Samples, shown: Float32[np.ndarray, "h w"], layout:
 _LUMA: Final = (0.299, 0.587, 0.114)
 """ITU-R BT.601: the grey that most anaglyphs are made of."""
 
-_FIRST: Final[Mapping[Colours, tuple[int, ...]]] = MappingProxyType(
-    {"red-cyan": (0,), "green-magenta": (1,), "amber-blue": (0, 1)},
+_SEEN: Final[Mapping[Colours, tuple[tuple[int, ...], tuple[int, ...]]]] = MappingProxyType(
+    {
+        "red-cyan": ((0,), (1, 2)),
+        "green-magenta": ((1,), (0, 2)),
+        "amber-blue": ((0, 1), (2,)),
+        "red-green": ((0,), (1,)),
+        "red-blue": ((0,), (2,)),
+    }
 )
-"""The primaries that the left eye sees; the right one sees the rest."""
+"""The primaries that the left eye sees, and the right one."""
 
 _DUBOIS: Final[Mapping[Colours, tuple[tuple[float, ...], ...]]] = MappingProxyType(
     {
@@ -343,7 +354,7 @@ def anaglyph(left: Samples, right: Samples, colours: Colours, method: Method, *,
 
 def _matrix(colours: Colours, method: Method) -> Matrix:
     """Rows: red, green and blue of the anaglyph; columns: those of the left, then of the right eye."""
-    if colours not in _FIRST or method not in get_args(Method) or (method == "optimized" and colours != "red-cyan"):
+    if method not in METHODS.get(colours, ()):
         raise ValueError(f"there is no anaglyph of {colours} by the method {method!r}")
     if method == "dubois":
         # The published rows add up to 1 but for their rounding: white has to stay white.
@@ -351,13 +362,12 @@ def _matrix(colours: Colours, method: Method) -> Matrix:
         normal: Matrix = rows / rows.sum(axis=1, keepdims=True)
         return normal
     matrix = np.zeros((3, 6))
-    for primary in range(3):
-        eye = 0 if primary in _FIRST[colours] else 3
-        alone = len(_FIRST[colours]) == (1 if eye == 0 else 2)
-        if method == "gray" or (method == "half-color" and alone):
-            matrix[primary, eye : eye + 3] = _LUMA
-        else:
-            matrix[primary, eye + primary] = 1
+    for eye, primaries in zip((0, 3), _SEEN[colours], strict=True):
+        for primary in primaries:
+            if method == "gray" or (method == "half-color" and len(primaries) == 1):
+                matrix[primary, eye : eye + 3] = _LUMA
+            else:
+                matrix[primary, eye + primary] = 1
     if method == "optimized":
         matrix[0] = (0, 0.7, 0.3, 0, 0, 0)
     return matrix
@@ -424,17 +434,28 @@ def _mix(left, right, matrix, values, codes, roots):  # noqa: ANN001, ANN202 - c
 
 
 def rgbd(picture: Samples, parallax: Parallax, near: float, far: float) -> Shown:
-    """The picture, and beside it its depth as grey: white at the parallax ``near`` (the smaller one), black at ``far``.
+    """The picture, and beside it its depth as ``grey``.
 
     Raises:
         ValueError: sizes differ, or near is not less than far.
     """
-    if picture.shape[:2] != parallax.shape or not near < far:
-        raise ValueError(f"a map of the size {picture.shape[:2]} from near < far, got {parallax.shape}, {near}, {far}")
-    depth = ((far - parallax) / (far - near)).clip(0, 1) * np.iinfo(picture.dtype).max
-    grey = np.rint(depth).astype(picture.dtype)[..., None].repeat(3, axis=2)
-    both: Shown = np.concatenate([_whole(picture, "rgbd"), _whole(grey, "rgbd")], axis=1)
+    if picture.shape[:2] != parallax.shape:
+        raise ValueError(f"a map of the size {picture.shape[:2]}, got {parallax.shape}")
+    sides = _whole(picture, "rgbd"), grey(parallax, near, far, picture.dtype)
+    both: Shown = np.concatenate(sides, axis=1)
     return both
+
+
+def grey(parallax: Parallax, near: float, far: float, dtype: np.dtype[Any]) -> Shown:
+    """Depth as a picture of 8 or 16 bits: white at the parallax ``near`` (the smaller one), black at ``far``.
+
+    Raises:
+        ValueError: near is not less than far.
+    """
+    if not near < far:
+        raise ValueError(f"near < far, got {near}, {far}")
+    depth = ((far - parallax) / (far - near)).clip(0, 1) * np.iinfo(dtype).max
+    return _whole(np.rint(depth).astype(dtype)[..., None].repeat(3, axis=2), "rgbd")
 
 
 @dataclass(frozen=True, slots=True)
