@@ -73,6 +73,8 @@ class Motion:
     def follow(self, picture: Samples, parallax: Parallax) -> PlaceMap | None:
         """The map of places of the first frame to those of this one; None where that is lost, and this one is first."""
         look = _look(picture, parallax)
+        if self._before is not None and np.array_equal(look.grey, self._before[0].grey):
+            return self._before[1]
         now = self._followed(look, parallax.shape[1])
         if now is None and self._before is not None:
             self._key = _key(*self._before)
@@ -202,9 +204,9 @@ def _solved(
     of_x = np.concatenate([place, none, -now[:, :1] * before], axis=1)
     of_y = np.concatenate([none, place, -now[:, 1:2] * before], axis=1)
     root = np.sqrt(np.concatenate([weight, weight]))[:, None]
-    system = np.concatenate([root * np.concatenate([of_x, of_y]), np.diag(NOISE / prior)])
+    system = root * np.concatenate([of_x, of_y])
     shift = root[:, 0] * (now[:, :2] - before[:, :2]).T.ravel()
-    values = np.linalg.lstsq(system, np.concatenate([shift, np.zeros(11)]), rcond=None)[0]
+    values = np.linalg.solve(system.T @ system + np.diag((NOISE / prior) ** 2), system.T @ shift)
     rows: Float64[np.ndarray, "3 4"] = np.append(values, 0.0).reshape(3, 4) + np.eye(4)[[0, 1, 3]]
     return rows
 

@@ -2,8 +2,8 @@
 
 Two sweeps, one forward and one backward. In each a plate goes from frame to frame with the motion of what is still;
 what a frame shows of the background replaces it, and what something nearer hides stays known, with its parallax. Only
-what moves with the background for two frames at least becomes part of it: people and water do not. The eye sees the
-plate by the same warp as the picture, and it is used through holes alone; what is unknown is filled from beside.
+what moves with the background for two frames at least becomes part of it: people and water do not. The plate
+is shown through the holes of an eye alone, by the rules of the warp; what is unknown is filled from beside.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32, Float64, Shaped, UInt8, UInt16
 from recon.eyes import Seen
 from recon.stages.stereo.fill import filled
 from recon.stages.stereo.motion import Motion, PlaceMap
-from recon.stages.stereo.recall import AGREES, STILL, TILE, Memory, Plate, Surface, kernels
+from recon.stages.stereo.recall import AGREES, TILE, Memory, Plate, Surface, kernels
 from recon.stages.stereo.warp import THREADS, by_rows, seen_from
 from recon.types import Parallax, Samples
 
@@ -28,6 +28,8 @@ AHEAD: Final = 0.4
 """Share of the buffer that is kept to look ahead."""
 FEWEST: Final = 6
 """Frames of the buffer, whatever its bytes."""
+MOST: Final = 1000
+"""The same: small pictures do not need all the bytes."""
 REMEMBERED: Final = 1 / 5
 """Part of a picture that may be remembered for each frame when the size of the buffer is chosen."""
 SAME: Final = 0.0015
@@ -64,13 +66,18 @@ class _Buffer:
     agrees: UInt8[np.ndarray, "h w"]
     """What the frames beside a frame say of it (`recall.AGREES`, `recall.DIFFERS`)."""
     frames: list[_Frame]
-    free: list[_Frame]
+    spare: list[_Frame]
+    """Dropped; to be used again."""
     motion: Motion = field(default_factory=Motion)
 
     @property
     def last(self) -> int:
         """The place in turn of the last frame."""
         return len(self.frames) - 1
+
+    def is_full(self) -> bool:
+        """Whether no further frame has room."""
+        return len(self.frames) == len(self.pictures)
 
     def beside(self, turn: int) -> list[_Frame]:
         """Frames before and after one, of the same part."""
@@ -93,7 +100,7 @@ def paired(
         frames: pictures of one size and their parallax, from cut to cut: no frame depends on another call.
         shares: of the left and the right eye (see `recon.types`).
         most_bytes: size of the buffer; the more frames it holds, the longer the look ahead.
-        see: the warp.
+        see: the warp; what it returns is written to.
     """
     coming = iter(frames)
     first = next(coming, None)
@@ -101,14 +108,15 @@ def paired(
         return
     buffer, coming = _empty(first, most_bytes), chain([first], coming)
     carried: Plate | None = None
+    spare: Plate | None = None
     while True:
         _take(buffer, coming)
-        ended = bool(buffer.free)
+        ended = not buffer.is_full()
         until = buffer.last if ended else max(1, round((1 - AHEAD) * buffer.last))
         later = _swept_back(buffer, until)
         for turn in range(1, until + 1):
             frame = buffer.frames[turn]
-            carried = _stepped(frame, buffer.frames[turn - 1], carried)
+            carried, spare = _stepped(frame, buffer.frames[turn - 1], carried, spare), carried
             before = _worth(_hidden(carried, frame), frame)
             yield _eyes(frame, _behind(buffer, frame, (before, later.pop())), shares, see)
         if ended or carried is None:
@@ -123,26 +131,25 @@ def _empty(first: tuple[Samples, Parallax], most_bytes: int) -> _Buffer:
     picture, parallax = first
     # of a pixel: colour, parallax, state, and what the backward sweep remembers
     frame = parallax.size * (3 * picture.itemsize + 4 + 1 + 10 * REMEMBERED)
-    count = 1 + max(FEWEST, int(most_bytes / frame) - 1)
+    count = min(1 + max(FEWEST, int(most_bytes / frame) - 1), MOST)
     height, width = parallax.shape
     pictures = np.zeros((count, height, width, 3), picture.dtype)
     parallaxes = np.zeros((count, height, width), np.float32)
-    frames = [_frame(number, pictures[number], parallaxes[number]) for number in range(count)]
-    return _Buffer(pictures, parallaxes, np.zeros((height, width), np.uint8), frames[:1], frames[1:])
+    start = _frame(0, pictures[0], parallaxes[0])
+    return _Buffer(pictures, parallaxes, np.zeros((height, width), np.uint8), [start], [])
 
 
 def _frame(number: int, picture: Samples, parallax: Parallax) -> _Frame:
     tiles = tuple(-(-length // TILE) for length in parallax.shape)
     states = np.zeros(parallax.shape, np.uint8)
     nearest, farthest, mixed = (np.zeros(tiles, kind) for kind in (np.float32, np.float32, np.bool_))
-    return _Frame(
-        number, picture, Surface(parallax, states, nearest, farthest, mixed), np.zeros(tiles, bool), np.eye(4)
-    )
+    surface = Surface(parallax, states, nearest, farthest, mixed)
+    return _Frame(number, picture, surface, np.zeros(tiles, bool), np.eye(4))
 
 
 def _take(buffer: _Buffer, coming: Iterator[tuple[Samples, Parallax]]) -> None:
     """Fill the buffer."""
-    while buffer.free and (shown := next(coming, None)) is not None:
+    while not buffer.is_full() and (shown := next(coming, None)) is not None:
         _add(buffer, *shown)
         if buffer.last > 1:
             _judge(buffer, buffer.last - 1)
@@ -150,12 +157,13 @@ def _take(buffer: _Buffer, coming: Iterator[tuple[Samples, Parallax]]) -> None:
 
 
 def _add(buffer: _Buffer, picture: Samples, parallax: Parallax) -> None:
-    frame, before = buffer.free.pop(0), buffer.frames[-1]
+    before, number = buffer.frames[-1], len(buffer.frames)
+    frame = buffer.spare.pop() if buffer.spare else _frame(number, buffer.pictures[number], buffer.parallaxes[number])
     place = buffer.motion.follow(picture, parallax)
     frame.place, frame.part = np.eye(4) if place is None else place, before.part + (place is None)
     frame.picture[:], frame.surface.parallax[:] = picture, parallax
-    by_tiles(lambda rows: kernels().measure(frame.surface, rows), frame)
-    by_tiles(lambda rows: kernels().find_mixed(frame.surface, SAME, rows), frame)
+    _by_tiles(lambda rows: kernels().measure(frame.surface, rows), frame)
+    _by_tiles(lambda rows: kernels().find_mixed(frame.surface, SAME, rows), frame)
     frame.asked[:] = cv2.dilate(frame.surface.mixed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     buffer.frames.append(frame)
     for other in buffer.beside(buffer.last):
@@ -163,7 +171,7 @@ def _add(buffer: _Buffer, picture: Samples, parallax: Parallax) -> None:
         kernels().ask(other.surface, frame.surface, _motions(other, frame), SAME, frame.asked)
 
 
-def by_tiles(work: Callable[[tuple[int, int]], None], frame: _Frame) -> None:
+def _by_tiles(work: Callable[[tuple[int, int]], None], frame: _Frame) -> None:
     """Do work on all rows of tiles."""
     by_rows(work, len(frame.asked), THREADS)
 
@@ -176,12 +184,11 @@ def _judge(buffer: _Buffer, turn: int) -> None:
     beside = [((other.picture, other.surface), _motions(frame, other)[0]) for other in buffer.beside(turn)]
     agrees[:] = 0
     for other, motion in beside:
-        agree = partial(kernels().agree, own, other, motion, limits, (wanted, agrees))
-        by_tiles(agree, frame)
+        _by_tiles(partial(kernels().agree, own, other, motion, limits, (wanted, agrees)), frame)
     if beside:
         # by a vote of 25 pixels, for a few agree by chance
         still = cv2.medianBlur((agrees == AGREES).astype(np.uint8), 5)
-        by_tiles(lambda rows: kernels().settle(still, frame.asked, frame.surface.states, rows), frame)
+        _by_tiles(lambda rows: kernels().settle(still, frame.asked, frame.surface.states, rows), frame)
 
 
 def _motions(frame: _Frame, other: _Frame) -> Float64[np.ndarray, "2 4 4"]:
@@ -200,9 +207,9 @@ def _drop(buffer: _Buffer, until: int, plate: Plate) -> Plate:
     plate.number.ravel()[known.where] = frame.number
     frame.picture.reshape(-1, 3)[known.where] = known.colours
     frame.surface.parallax.ravel()[known.where] = known.parallax
-    buffer.free += buffer.frames[:until]
+    buffer.spare += buffer.frames[:until]
     del buffer.frames[:until]
-    return Plate(plate.number, frame.surface.parallax, plate.farthest)
+    return Plate(plate.number, frame.surface.parallax.copy(), plate.farthest)
 
 
 # -------------------------------------------------------------------------------------------------------------- sweeps
@@ -210,23 +217,24 @@ def _drop(buffer: _Buffer, until: int, plate: Plate) -> Plate:
 
 def _swept_back(buffer: _Buffer, until: int) -> list[Memory]:
     """What frames after each show of what is hidden in it, from the frame ``until`` down to the first."""
-    plate: Plate | None = None
-    memories = []
+    plate = spare = None
+    memories: list[Memory] = []
     for turn in range(buffer.last, 0, -1):
         frame = buffer.frames[turn]
-        plate = _stepped(frame, buffer.frames[min(turn + 1, buffer.last)], plate)
+        plate, spare = _stepped(frame, buffer.frames[min(turn + 1, buffer.last)], plate, spare), plate
         if turn <= until:
             memories.append(_worth(_hidden(plate, frame), frame))
     return memories
 
 
-def _stepped(frame: _Frame, beside: _Frame, plate: Plate | None) -> Plate:
-    """The plate of a frame from that of a frame beside it."""
-    own, motions = frame.surface, _motions(frame, beside)
-    number = np.where(own.states == STILL, np.int16(frame.number), np.int16(-1))
-    after = Plate(number, own.parallax.copy(), own.farthest.copy())
+def _stepped(frame: _Frame, beside: _Frame, plate: Plate | None, spare: Plate | None) -> Plate:
+    """The plate of a frame from that of a frame beside it; in the place of one that nobody needs any more."""
+    own, motions, number = frame.surface, _motions(frame, beside), np.int16(frame.number)
+    after = spare or Plate(np.zeros(own.parallax.shape, np.int16), np.zeros_like(own.parallax), own.farthest.copy())
+    by_rows(lambda rows: kernels().begin(own, number, after, rows), len(own.parallax), THREADS)
+    after.farthest[:] = own.farthest
     if plate is not None and frame.part == beside.part:
-        by_tiles(lambda rows: kernels().step(own, plate, motions, SAME, after, rows), frame)
+        _by_tiles(lambda rows: kernels().step(own, plate, motions, SAME, after, rows), frame)
     return after
 
 

@@ -90,6 +90,7 @@ class Kernels(NamedTuple):
     ask: Callable[..., None]
     agree: Callable[..., None]
     settle: Callable[..., None]
+    begin: Callable[..., None]
     step: Callable[..., None]
     recall: Callable[..., None]
     keep: Callable[..., None]
@@ -106,7 +107,7 @@ def kernels() -> Kernels:
     for part in (_looked_up, _step_tile, _taps, _read, _steady_side, _is_one, _draw, _mix):
         register_jitable(part)
     first = (compiled(_measure), compiled(_find_mixed), compiled(_ask), compiled(_agree), compiled(_settle))
-    return Kernels(*first, compiled(_step), compiled(_recall), compiled(_keep), compiled(_show))
+    return Kernels(*first, compiled(_begin), compiled(_step), compiled(_recall), compiled(_keep), compiled(_show))
 
 
 # Numba infers the types of the functions below itself. Rows of those that go by tiles are rows of tiles.
@@ -274,21 +275,28 @@ def _agree_tile(own, other, other_from_own, limits, agrees, tile):  # noqa: ANN0
 
 @no_type_check
 def _difference(own, pixel, other, place):  # noqa: ANN001, ANN202
-    """Between a pixel and a place of another picture, summed over the colours; and what a pixel farther changes."""
+    """Between a pixel and a place of another picture, summed over the colours; and what a pixel farther changes.
+
+    Indices have no sign, for numba tests the others for those that count from the end.
+    """
     height, width = own.shape[:2]
     row, column = pixel
     left, above = np.uint64(max(column - 1, 0)), np.uint64(max(row - 1, 0))
     right, below = np.uint64(min(column + 1, width - 1)), np.uint64(min(row + 1, height - 1))
     row, column = np.uint64(row), np.uint64(column)
-    at_x, at_y = min(int(place[0]), width - 2), min(int(place[1]), height - 2)
-    across, down = place[0] - at_x, place[1] - at_y
-    at_x, at_y = np.uint64(at_x), np.uint64(at_y)
-    next_x, next_y = at_x + np.uint64(1), at_y + np.uint64(1)
+    at_x, at_y = int(place[0] + 1e-3), int(place[1] + 1e-3)
+    across, down = max(place[0] - at_x, 0.0), max(place[1] - at_y, 0.0)
+    x, y = np.uint64(at_x), np.uint64(at_y)
+    next_x, next_y = np.uint64(min(at_x + 1, width - 1)), np.uint64(min(at_y + 1, height - 1))
+    whole = across < 2e-3 and down < 2e-3
     difference = slope = 0.0
     for part in range(3):
-        upper = other[at_y, at_x, part] * (1 - across) + other[at_y, next_x, part] * across
-        lower = other[next_y, at_x, part] * (1 - across) + other[next_y, next_x, part] * across
-        difference += abs(upper * (1 - down) + lower * down - own[row, column, part])
+        shown = np.float64(other[y, x, part])
+        if not whole:
+            upper = shown * (1 - across) + other[y, next_x, part] * across
+            lower = other[next_y, x, part] * (1 - across) + other[next_y, next_x, part] * across
+            shown = upper * (1 - down) + lower * down
+        difference += abs(shown - own[row, column, part])
         slope += abs(np.float64(own[row, right, part]) - own[row, left, part]) / 2
         slope += abs(np.float64(own[below, column, part]) - own[above, column, part]) / 2
     return difference, slope
@@ -308,6 +316,15 @@ def _settle(still, asked, states, rows):  # noqa: ANN001, ANN202
 
 
 # --------------------------------------------------------------------------------------------------------------- sweep
+
+
+@no_type_check
+def _begin(own, number, after, rows):  # noqa: ANN001, ANN202
+    """The plate of a frame that knows nothing but itself; by rows of pixels."""
+    for row in range(rows[0], rows[1]):
+        for column in range(own.parallax.shape[1]):
+            after.number[row, column] = number if own.states[row, column] == STILL else -1
+            after.parallax[row, column] = own.parallax[row, column]
 
 
 @no_type_check
