@@ -5,7 +5,7 @@ import logging
 import math
 import shutil
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -27,11 +27,14 @@ from recon.io.store import ShotSpan
 from recon.pipelines.depth import Observer
 from recon.pipelines.stereo import ROUNDING, Stereo, StereoRun, by_shot
 from recon.settings import LayoutSettings, StereoRunSettings
+from recon.streams import prefetched
 
 logger = logging.getLogger(__name__)
 
 SEGMENT: Final = 240
 """Frames of a segment, at most: what a kill may cost."""
+AHEAD: Final = 2
+"""Frames that are decoded, and frames that are made, before they are asked for: each in a thread of its own."""
 SUFFIXES: Final = (".mp4", ".mov", ".mkv")
 """Of films that are written."""
 FILMS: Final = (*SUFFIXES, ".m4v", ".webm", ".avi", ".ts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv")
@@ -188,10 +191,11 @@ class _Segments:
         total = sum(span.count for span in self._run.maps.shots if span.shot >= first_shot)
         shots = by_shot(self._run, self._frames, first_shot)
         frames = (made for _span, members in shots for made in members)
-        watched = observer.watch(frames, "eyes", total)
-        for number, span in enumerate(self._spans):
-            if span.shot >= first_shot:
-                self._write(number, span.count, watched)
+        with closing(prefetched(frames, AHEAD)) as made:
+            watched = observer.watch(made, "eyes", total)
+            for number, span in enumerate(self._spans):
+                if span.shot >= first_shot:
+                    self._write(number, span.count, watched)
 
     def _write(self, number: int, count: int, frames: Iterator[Stereo[FilmFrame]]) -> None:
         if self._is_there(number):
@@ -222,7 +226,8 @@ class _Segments:
         return _First(look, (width, height), coder_for(self._encoding, look, width, height))
 
     def _frames(self, start: float) -> Generator[FilmFrame]:
-        return iter(FaithfulFrames(self._clip, max(0.0, start - ROUNDING), self._sampling.end))
+        with closing(iter(FaithfulFrames(self._clip, max(0.0, start - ROUNDING), self._sampling.end))) as frames:
+            yield from prefetched(frames, AHEAD)
 
     def _file(self, number: int, picture: int) -> Path:
         return self.folder / f"{number:06d}{('', 'r')[picture]}.mp4"
