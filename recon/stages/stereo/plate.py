@@ -36,6 +36,8 @@ SAME: Final = 0.0015
 """Difference of parallax, in widths, that is still the same surface: noise of depth."""
 NOISE: Final = 3 * 4 / 255
 """Difference of the sum of three colours, in full ranges, that compression and noise explain."""
+VOTES: Final = 6
+"""Of twelve or thirteen pixels around one, if more than these are still, so is that."""
 REACH: Final = 0.06
 """How far behind an outline something may be seen, in widths, and how far to look for the background beside it."""
 See = Callable[[Samples, Parallax, float], Seen]
@@ -186,8 +188,8 @@ def _judge(buffer: _Buffer, turn: int) -> None:
     for other, motion in beside:
         _by_tiles(partial(kernels().agree, own, other, motion, limits, (wanted, agrees)), frame)
     if beside:
-        # by a vote of 25 pixels, for a few agree by chance
-        still = cv2.medianBlur((agrees == AGREES).astype(np.uint8), 5)
+        # by a vote of half of the 25 pixels around, for a few agree by chance
+        still = cv2.boxFilter((agrees == AGREES).astype(np.uint8), -1, (5, 5), normalize=False) > VOTES
         _by_tiles(lambda rows: kernels().settle(still, frame.asked, frame.surface.states, rows), frame)
 
 

@@ -102,9 +102,9 @@ def kernels() -> Kernels:
     """Compiled at the first use; numba is imported then."""
     from numba.extending import register_jitable  # noqa: PLC0415 - 0.7 s that only stereo has to spend
 
-    for part in (_moved, _places, _deepest, _nearest_around, _difference, _agree_tile):
+    for part in (_moved, _effect, _places, _deepest, _nearest_around, _difference, _agree_tile):
         register_jitable(part)
-    for part in (_looked_up, _step_tile, _taps, _read, _steady_side, _is_one, _draw, _mix):
+    for part in (_looked_up, _step_tile, _taps, _four, _read, _steady_side, _is_one, _draw, _mix):
         register_jitable(part)
     first = (compiled(_measure), compiled(_find_mixed), compiled(_ask), compiled(_agree), compiled(_settle))
     return Kernels(*first, compiled(_begin), compiled(_step), compiled(_recall), compiled(_keep), compiled(_show))
@@ -174,18 +174,19 @@ def _nearest_around(parallax, row, column):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _places(motion, still, shape, tile, parallaxes):  # noqa: ANN001, ANN202
+def _places(motion, effect, shape, tile, parallaxes):  # noqa: ANN001, ANN202
     """The tiles of another frame in which pixels of a tile are, for a range of parallax: first and end, down, across.
 
     The picture of a box is no larger than those of its corners; and one pixel more, for motions are not exact.
+    ``effect`` is that of parallax, see `_effect`.
     """
     down, across = tile
-    if still:
+    if effect < 0:
         return down, down + 1, across, across + 1
     height, width = shape
     least_x = least_y = np.inf
     most_x = most_y = -np.inf
-    for corner in range(8):
+    for corner in range(8 if effect * (parallaxes[1] - parallaxes[0]) > 0.5 else 4):
         x = min((across + (corner & 1)) * TILE, width) / width
         y = min((down + (corner >> 1 & 1)) * TILE, height) / width
         x, y, _ = _moved(motion, x, y, parallaxes[corner >> 2])
@@ -201,14 +202,22 @@ def _places(motion, still, shape, tile, parallaxes):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-def _deepest(farthest, back, still, width, places):  # noqa: ANN001, ANN202
+def _effect(motion, width):  # noqa: ANN001, ANN202
+    """Pixels, at most, by which a place goes elsewhere for a parallax that is larger by one; -1 if nothing moves."""
+    if (motion == np.eye(4)).all():
+        return -1.0
+    return width * (abs(motion[0, 2]) + abs(motion[1, 2]) + abs(motion[3, 2]))
+
+
+@no_type_check
+def _deepest(farthest, back, effect, width, places):  # noqa: ANN001, ANN202
     """The largest parallax, in this frame, of what some tiles of another frame know."""
     top, bottom, left, right = places
     deepest = -np.inf
     for down in range(top, bottom):
         for across in range(left, right):
             deepest = max(deepest, np.float64(farthest[down, across]))
-    if still or deepest == -np.inf:
+    if effect < 0 or deepest == -np.inf:
         return deepest
     found = -np.inf
     for corner in range(4):
@@ -221,13 +230,12 @@ def _deepest(farthest, back, still, width, places):  # noqa: ANN001, ANN202
 def _ask(own, other, motions, limit, asked):  # noqa: ANN001, ANN202
     """Note the tiles of another frame that show what this frame hides, or what it mixes with something nearer."""
     width = own.parallax.shape[1]
-    end = np.float64(own.farthest.max())
-    still = (motions[0] == np.eye(4)).all()
+    end, effect = np.float64(own.farthest.max()), _effect(motions[0], width)
     for down in range(asked.shape[0]):
         for across in range(asked.shape[1]):
             near = np.float64(own.nearest[down, across])
-            places = _places(motions[0], still, own.parallax.shape, (down, across), (near, end))
-            deepest = _deepest(other.farthest, motions[1], still, width, places)
+            places = _places(motions[0], effect, own.parallax.shape, (down, across), (near, end))
+            deepest = _deepest(other.farthest, motions[1], effect, width, places)
             if own.mixed[down, across] or deepest - near > limit:
                 asked[places[0] : places[1], places[2] : places[3]] = True
 
@@ -239,7 +247,8 @@ def _ask(own, other, motions, limit, asked):  # noqa: ANN001, ANN202
 def _agree(own, other, other_from_own, limits, agreed, rows):  # noqa: ANN001, ANN202
     """Note where a frame shows what another one shows at the same place (AGREES), and where not (DIFFERS).
 
-    What is hidden in the other one says nothing, nor does a difference to what is mixed there. Both are pictures and
+    Every other pixel is asked, as on a chessboard. What is hidden in the other one says nothing, nor does a difference
+    to what is mixed there. Both are pictures and
     surfaces; ``limits`` are what noise explains: of the colours, summed, and of parallax; ``agreed`` are the tiles to
     look at, and what is noted.
     """
@@ -257,7 +266,7 @@ def _agree_tile(own, other, other_from_own, limits, agrees, tile):  # noqa: ANN0
     there_parallaxes, there_states = other[1].parallax, other[1].states
     height, width = parallaxes.shape
     for row in range(tile[0] * TILE, min((tile[0] + 1) * TILE, height)):
-        for column in range(tile[1] * TILE, min((tile[1] + 1) * TILE, width)):
+        for column in range(tile[1] * TILE + row % 2, min((tile[1] + 1) * TILE, width), 2):
             parallax = parallaxes[row, column]
             x, y, there = _moved(other_from_own, (column + 0.5) / width, (row + 0.5) / width, parallax)
             x, y = x * width - 0.5, y * width - 0.5
@@ -336,24 +345,22 @@ def _step(own, before, motions, limit, after, rows):  # noqa: ANN001, ANN202
     frame beside it, and back.
     """
     width = own.parallax.shape[1]
-    end = np.float64(own.farthest.max())
-    # pixels by which a place goes elsewhere for a parallax that is larger by one
-    effect = width * (abs(motions[0, 0, 2]) + abs(motions[0, 1, 2]) + abs(motions[0, 3, 2]))
-    still = (motions[0] == np.eye(4)).all()
+    end, effect = np.float64(own.farthest.max()), _effect(motions[0], width)
     for down in range(rows[0], rows[1]):
         for across in range(after.farthest.shape[1]):
             near = np.float64(own.nearest[down, across])
-            places = _places(motions[0], still, own.parallax.shape, (down, across), (near, end))
-            deepest = _deepest(before.farthest, motions[1], still, width, places)
+            places = _places(motions[0], effect, own.parallax.shape, (down, across), (near, end))
+            deepest = _deepest(before.farthest, motions[1], effect, width, places)
             if own.mixed[down, across] or deepest - near > limit:
-                farthest = _step_tile(own, before, motions, (limit, end, effect, still), after, (down, across))
+                limits = (limit, deepest, end, effect)
+                farthest = _step_tile(own, before, motions, limits, after, (down, across))
                 after.farthest[down, across] = farthest
 
 
 @no_type_check
 def _step_tile(own, before, motions, limits, after, tile):  # noqa: ANN001, ANN202
     """All pixels of a tile; the largest parallax then."""
-    limit, end, effect, still = limits
+    limit, deepest, end, effect = limits
     parallaxes, states = own.parallax, own.states
     numbers_before, parallaxes_before = before.number, before.parallax
     number, parallax = after.number, after.parallax
@@ -362,7 +369,10 @@ def _step_tile(own, before, motions, limits, after, tile):  # noqa: ANN001, ANN2
     for row in range(tile[0] * TILE, min((tile[0] + 1) * TILE, height)):
         for column in range(tile[1] * TILE, min((tile[1] + 1) * TILE, width)):
             here = np.float64(parallaxes[row, column])
-            if still:
+            farthest = max(farthest, parallaxes[row, column])
+            if deepest - here <= limit and states[row, column] != MIXED:
+                continue
+            if effect < 0:
                 best, best_number = np.float64(parallaxes_before[row, column]), np.int64(numbers_before[row, column])
             else:
                 pixel = (row, column)
@@ -374,7 +384,7 @@ def _step_tile(own, before, motions, limits, after, tile):  # noqa: ANN001, ANN2
             deeper = best - here
             if best_number >= 0 and (deeper > limit or (states[row, column] == MIXED and deeper > -limit)):
                 number[row, column], parallax[row, column] = best_number, best
-            farthest = max(farthest, parallax[row, column])
+                farthest = max(farthest, parallax[row, column])
     return farthest
 
 
@@ -434,22 +444,30 @@ def _recall(memory, frames, buffer_from_own, limit, known, those):  # noqa: ANN0
 @no_type_check
 def _read(picture, x, y, colour):  # noqa: ANN001, ANN202
     """The colour between pixels (Keys 1981); exact at their middle."""
-    column, row = int(np.floor(x + 1e-3)), int(np.floor(y + 1e-3))
+    column, row = max(int(np.floor(x + 1e-3)), 0), max(int(np.floor(y + 1e-3)), 0)
     right, lower = max(x - column, 0.0), max(y - row, 0.0)
     if right < 2e-3 and lower < 2e-3:
         for part in range(3):
             colour[part] = picture[row, column, part]
         return
     across, down = _taps(right), _taps(lower)
+    columns, rows = _four(column, picture.shape[1]), _four(row, picture.shape[0])
     most = 255 if picture.itemsize == 1 else 65535
     for part in range(3):
-        value = 0.0
+        value = 0.5
         for i in range(4):
-            at_row = min(max(row - 1 + i, 0), picture.shape[0] - 1)
-            for j in range(4):
-                at_column = min(max(column - 1 + j, 0), picture.shape[1] - 1)
-                value += down[i] * across[j] * picture[at_row, at_column, part]
-        colour[part] = int(min(max(value + 0.5, 0.0), most))
+            y = rows[i]
+            of_row = across[0] * picture[y, columns[0], part] + across[1] * picture[y, columns[1], part]
+            of_row += across[2] * picture[y, columns[2], part] + across[3] * picture[y, columns[3], part]
+            value += down[i] * of_row
+        colour[part] = int(min(max(value, 0.0), most))
+
+
+@no_type_check
+def _four(k, count):  # noqa: ANN001, ANN202
+    """The pixels around a place between the pixels k and k + 1."""
+    last = count - 1
+    return np.uint64(max(k - 1, 0)), np.uint64(k), np.uint64(min(k + 1, last)), np.uint64(min(k + 2, last))
 
 
 @no_type_check
