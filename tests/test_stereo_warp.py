@@ -19,7 +19,7 @@ from recon.eyes import SAME_SURFACE, WHOLE, Seen
 from recon.io.depth import read_depth_map
 from recon.io.pictures import read_picture
 from recon.stages.stereo.fill import filled
-from recon.stages.stereo.warp import MOST_THREADS, behind, by_rows, seen_from
+from recon.stages.stereo.warp import LEAST_ROWS, MOST_THREADS, behind, by_rows, seen_from
 
 EYES = (0.5, -0.5, 1.0, -1.0)
 RED, BLUE = (200, 0, 0), (0, 0, 200)
@@ -285,10 +285,12 @@ def test_as_many_threads_as_cores_but_not_too_many(monkeypatch: pytest.MonkeyPat
     """Asked when it is called: a process may be given others meanwhile."""
     for cores, parts in ((1, 1), (3, 3), (64, MOST_THREADS)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)), raising=False)
-        assert len(by_rows(lambda rows: rows, 100)) == parts
+        assert len(by_rows(lambda rows: rows, 1080)) == parts
+        assert len(by_rows(lambda rows: rows, 2 * LEAST_ROWS)) == min(parts, 2)
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    assert by_rows(lambda rows: rows, 10) == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
+    assert by_rows(lambda rows: rows, 1000) == [(0, 200), (200, 400), (400, 600), (600, 800), (800, 1000)]
+    assert by_rows(lambda rows: rows, 10) == [(0, 10)]
 
 
 @pytest.mark.parametrize("share", EYES)

@@ -15,6 +15,8 @@ from recon.types import Parallax, Samples
 
 MOST_THREADS: Final = 8
 """At work on one picture unless more are asked for: with more of them memory is what there is too little of."""
+LEAST_ROWS: Final = 64
+"""For each of them: to begin a thread costs as much as some rows."""
 THREADS: Final = None
 """As many as there are cores, see `by_rows`."""
 
@@ -71,12 +73,12 @@ def by_rows(work: Callable[[tuple[int, int]], Done], height: int, threads: int |
     Args:
         work: on rows from the first number to before the second.
         height: number of rows.
-        threads: by default as many as this process has cores, and at most `MOST_THREADS`.
+        threads: by default as many as this process has cores, at most `MOST_THREADS`, each with `LEAST_ROWS` or more.
 
     Returns:
         What each part gives, from top to bottom.
     """
-    threads = min(_cores(), MOST_THREADS) if threads is None else threads
+    threads = min(_cores(), MOST_THREADS, max(1, height // LEAST_ROWS)) if threads is None else threads
     borders = [height * part // threads for part in range(threads + 1)]
     parts = list(pairwise(borders))
     if len(parts) == 1:
@@ -101,4 +103,4 @@ def behind(seen: Seen, picture: Samples, known: Bool[np.ndarray, "h w"]) -> Seen
     return seen._replace(picture=together, hole=seen.hole & ~known, cover=np.where(open_, np.float32(1), seen.cover))
 
 
-__all__ = ["MOST_THREADS", "THREADS", "behind", "by_rows", "seen_from", "unwritten"]
+__all__ = ["LEAST_ROWS", "MOST_THREADS", "THREADS", "behind", "by_rows", "seen_from", "unwritten"]
