@@ -97,10 +97,10 @@ def test_what_is_hidden_is_found_in_other_frames(camera: str, request: pytest.Fi
 
 def test_the_left_eye_and_an_untouched_one(panned: tuple[Scene, Frames]) -> None:
     shown, frames = panned
-    left = [eye for eye, _ in paired(iter(frames[:5]), BOTH)]
+    left = [eye for eye, _ in paired(iter(frames[:6]), BOTH)]
     assert figures(shown, -0.5, left).hidden > 27
-    untouched, whole = zip(*paired(iter(frames[:5]), (0.0, 1.0)), strict=True)
-    assert all(are_equal(list(untouched), [picture for picture, _ in frames[:5]]))
+    untouched, whole = zip(*paired(iter(frames[:6]), (0.0, 1.0)), strict=True)
+    assert all(are_equal(list(untouched), [picture for picture, _ in frames[:6]]))
     assert figures(shown, 1.0, list(whole)).hidden > 25
 
 
