@@ -12,14 +12,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from jaxtyping import TypeCheckError
-from stereo_scenes import figures, scene, source
+from stereo_scenes import completed, figures, scene, source
 
 from recon.evaluation.stereo import EyeScores, TruePair, score_eye
-from recon.eyes import SAME_SURFACE, WHOLE, Seen
+from recon.eyes import SAME_SURFACE, WHOLE
 from recon.io.depth import read_depth_map
 from recon.io.pictures import read_picture
 from recon.stages.stereo.fill import filled
-from recon.stages.stereo.warp import LEAST_ROWS, MOST_THREADS, behind, by_rows, seen_from
+from recon.stages.stereo.warp import LEAST_ROWS, MOST_THREADS, by_rows, seen_from
 
 EYES = (0.5, -0.5, 1.0, -1.0)
 RED, BLUE = (200, 0, 0), (0, 0, 200)
@@ -382,38 +382,7 @@ def test_a_row_of_which_nothing_is_seen_stays_black() -> None:
     assert (fill[1] == 0).all()
 
 
-def test_another_picture_shows_through_holes() -> None:
-    picture, parallax = box(-6.5, 0)
-    seen = seen_from(picture, parallax, 1.0)
-    plate, known = np.full_like(picture, 99), np.ones(parallax.shape, bool)
-    known[0] = False
-    through = behind(seen, plate, known)
-    assert isinstance(through, Seen)
-    assert not through.hole[1:].any()
-    np.testing.assert_array_equal(through.hole[0], seen.hole[0])
-    np.testing.assert_array_equal(through.picture[0], seen.picture[0])
-    assert (through.picture[1:, 44:50] == 99).all()
-    np.testing.assert_allclose(through.picture[1:, 43], [[149.5, 49.5, 49.5]] * 7, atol=1)  # half of it is red
-    np.testing.assert_array_equal(filled(through)[1:], through.picture[1:])
-
-
 # ----------------------------------------------------------------------------------------------------------- real pairs
-
-
-def completed(disparity: np.ndarray) -> np.ndarray:
-    """What is unknown belongs to the farther side, but for a pixel beside something nearer: edges are not measured."""
-    width = disparity.shape[1]
-    known = np.isfinite(disparity)
-    near = cv2.dilate(np.where(known, disparity, np.float32(-1)), np.ones((1, 3), np.uint8))
-    values = np.where(known, disparity, np.where(near >= 0, near, np.nan))
-    column, known = np.arange(width), np.isfinite(values)
-    before = np.maximum.accumulate(np.where(known, column, -1), axis=1)
-    after = np.minimum.accumulate(np.where(known, column, width)[:, ::-1], axis=1)[:, ::-1]
-    sides = [
-        np.where((at >= 0) & (at < width), np.take_along_axis(values, np.clip(at, 0, width - 1), axis=1), np.inf)
-        for at in (before, after)
-    ]
-    return np.minimum(*sides).astype(np.float32)
 
 
 def scored(pair: TruePair) -> EyeScores:

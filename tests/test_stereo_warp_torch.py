@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from stereo_scenes import scene, source
-from test_stereo_warp import completed
+from stereo_scenes import completed, scene, source
 
 from recon.eyes import Seen
 from recon.models.stereo_warp import TorchWarp

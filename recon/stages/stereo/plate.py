@@ -6,7 +6,7 @@ what moves with the background for two frames at least becomes part of it: peopl
 is shown through the holes of an eye alone, by the rules of the warp; what is unknown is filled from beside.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -20,7 +20,7 @@ from recon.eyes import Seen
 from recon.stages.stereo.fill import filled
 from recon.stages.stereo.motion import Motion, PlaceMap
 from recon.stages.stereo.recall import AGREES, TILE, Memory, Plate, Surface, kernels
-from recon.stages.stereo.warp import THREADS, by_rows, seen_from
+from recon.stages.stereo.warp import LEAST_ROWS, by_rows, seen_from
 from recon.types import Parallax, Samples
 
 MOST_BYTES: Final = 512 << 20
@@ -28,8 +28,8 @@ AHEAD: Final = 0.4
 """Share of the buffer that is kept to look ahead."""
 FEWEST: Final = 6
 """Frames of the buffer, whatever its bytes."""
-MOST: Final = 1000
-"""The same: small pictures do not need all the bytes."""
+MOST: Final = 240
+"""The same: ten seconds show what there is to see, and what small pictures leave of the bytes stays free."""
 REMEMBERED: Final = 1 / 5
 """Part of a picture that may be remembered for each frame when the size of the buffer is chosen."""
 SAME: Final = 0.0015
@@ -169,13 +169,13 @@ def _add(buffer: _Buffer, picture: Samples, parallax: Parallax) -> None:
     frame.asked[:] = cv2.dilate(frame.surface.mixed.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     buffer.frames.append(frame)
     for other in buffer.beside(buffer.last):
-        kernels().ask(frame.surface, other.surface, _motions(frame, other), SAME, other.asked)
-        kernels().ask(other.surface, frame.surface, _motions(other, frame), SAME, frame.asked)
+        kernels().ask(frame.surface, other.surface, _motion(frame, other), SAME, other.asked)
+        kernels().ask(other.surface, frame.surface, _motion(other, frame), SAME, frame.asked)
 
 
 def _by_tiles(work: Callable[[tuple[int, int]], None], frame: _Frame) -> None:
     """Do work on all rows of tiles."""
-    by_rows(work, len(frame.asked), THREADS)
+    by_rows(work, len(frame.asked), least=LEAST_ROWS // TILE)
 
 
 def _judge(buffer: _Buffer, turn: int) -> None:
@@ -183,7 +183,7 @@ def _judge(buffer: _Buffer, turn: int) -> None:
     frame, full = buffer.frames[turn], 255 if buffer.pictures.itemsize == 1 else 65535
     own, limits, agrees = (frame.picture, frame.surface), (NOISE * full, SAME), buffer.agrees
     wanted = cv2.dilate(frame.asked.astype(np.uint8), np.ones((3, 3), np.uint8))
-    beside = [((other.picture, other.surface), _motions(frame, other)[0]) for other in buffer.beside(turn)]
+    beside = [((other.picture, other.surface), _motion(frame, other)[0]) for other in buffer.beside(turn)]
     agrees[:] = 0
     for other, motion in beside:
         _by_tiles(partial(kernels().agree, own, other, motion, limits, (wanted, agrees)), frame)
@@ -193,12 +193,17 @@ def _judge(buffer: _Buffer, turn: int) -> None:
         _by_tiles(lambda rows: kernels().settle(still, frame.asked, frame.surface.states, rows), frame)
 
 
-def _motions(frame: _Frame, other: _Frame) -> Float64[np.ndarray, "2 4 4"]:
-    """Maps of places from a frame to another, and back."""
-    if np.array_equal(frame.place, other.place):
-        return np.stack([np.eye(4), np.eye(4)])
-    there = other.place @ np.linalg.inv(frame.place)
+def _motions(frame: _Frame, others: Sequence[_Frame]) -> Float64[np.ndarray, "2 n 4 4"]:
+    """Maps of places from a frame to each of others, and back; exactly none where nothing moved."""
+    places = np.stack([other.place for other in others])
+    there = places @ np.linalg.inv(frame.place)
+    there[(places == frame.place).all(axis=(1, 2))] = np.eye(4)
     return np.stack([there, np.linalg.inv(there)])
+
+
+def _motion(frame: _Frame, other: _Frame) -> Float64[np.ndarray, "2 4 4"]:
+    """The same, to one other."""
+    return _motions(frame, [other])[:, 0]
 
 
 def _drop(buffer: _Buffer, until: int, plate: Plate) -> Plate:
@@ -231,9 +236,9 @@ def _swept_back(buffer: _Buffer, until: int) -> list[Memory]:
 
 def _stepped(frame: _Frame, beside: _Frame, plate: Plate | None, spare: Plate | None) -> Plate:
     """The plate of a frame from that of a frame beside it; in the place of one that nobody needs any more."""
-    own, motions, number = frame.surface, _motions(frame, beside), np.int16(frame.number)
+    own, motions, number = frame.surface, _motion(frame, beside), np.int16(frame.number)
     after = spare or Plate(np.zeros(own.parallax.shape, np.int16), np.zeros_like(own.parallax), own.farthest.copy())
-    by_rows(lambda rows: kernels().begin(own, number, after, rows), len(own.parallax), THREADS)
+    by_rows(lambda rows: kernels().begin(own, number, after, rows), len(own.parallax))
     after.farthest[:] = own.farthest
     if plate is not None and frame.part == beside.part:
         _by_tiles(lambda rows: kernels().step(own, plate, motions, SAME, after, rows), frame)
@@ -271,15 +276,14 @@ def _recalled(buffer: _Buffer, frame: _Frame, memory: Memory) -> _Known:
     colours, parallax = np.zeros((count, 3), frame.picture.dtype), np.zeros(count, np.float32)
     could, motions = np.zeros(count, bool), _motions_to_all(buffer, frame)
     shown, known = (buffer.pictures, buffer.parallaxes), (colours, parallax, could)
-    by_rows(lambda those: kernels().recall(memory, shown, motions, SAME, known, those), count, THREADS)
+    by_rows(lambda those: kernels().recall(memory, shown, motions, SAME, known, those), count)
     return _Known(memory.where[could], colours[could], parallax[could])
 
 
 def _motions_to_all(buffer: _Buffer, frame: _Frame) -> Float64[np.ndarray, "2 n 4 4"]:
     """Maps of places from a frame to each of the buffer, by its number, and back."""
     motions = np.zeros((2, len(buffer.pictures), 4, 4))
-    for other in buffer.frames:
-        motions[:, other.number] = _motions(frame, other)
+    motions[:, [other.number for other in buffer.frames]] = _motions(frame, buffer.frames)
     return motions
 
 
@@ -333,7 +337,7 @@ def _eyes(frame: _Frame, known: _Known, shares: tuple[float, float], see: See) -
         seen, shown = see(frame.picture, frame.surface.parallax, share), (frame.picture, frame.surface.parallax)
         if share != 0 and len(known.where):
             show = partial(kernels().show, shown, tuple(known), firsts, share * width, seen)
-            by_rows(show, height, THREADS)
+            by_rows(show, height)
         return filled(seen)
 
     return eye(shares[0]), eye(shares[1])

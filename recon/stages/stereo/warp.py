@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 import numpy as np
-from jaxtyping import Bool
 
 from recon.eyes import Seen
 from recon.stages.stereo.kernels import Target, kernel
@@ -17,8 +16,6 @@ MOST_THREADS: Final = 8
 """At work on one picture unless more are asked for: with more of them memory is what there is too little of."""
 LEAST_ROWS: Final = 64
 """For each of them: to begin a thread costs as much as some rows."""
-THREADS: Final = None
-"""As many as there are cores, see `by_rows`."""
 
 Done = TypeVar("Done")
 
@@ -67,18 +64,21 @@ def unwritten(shape: tuple[int, ...], dtype: Any) -> np.ndarray:  # noqa: ANN401
     return np.empty(shape, dtype)  # noqa: TID251 - see above
 
 
-def by_rows(work: Callable[[tuple[int, int]], Done], height: int, threads: int | None = None) -> list[Done]:
+def by_rows(
+    work: Callable[[tuple[int, int]], Done], height: int, threads: int | None = None, *, least: int = LEAST_ROWS
+) -> list[Done]:
     """Do work on all rows, each thread on a part of them: compiled code holds no lock.
 
     Args:
         work: on rows from the first number to before the second.
         height: number of rows.
-        threads: by default as many as this process has cores, at most `MOST_THREADS`, each with `LEAST_ROWS` or more.
+        threads: by default as many as this process has cores, at most `MOST_THREADS`, each with ``least`` rows.
+        least: rows for which a thread is worth while.
 
     Returns:
         What each part gives, from top to bottom.
     """
-    threads = min(_cores(), MOST_THREADS, max(1, height // LEAST_ROWS)) if threads is None else threads
+    threads = min(_cores(), MOST_THREADS, max(1, height // least)) if threads is None else threads
     borders = [height * part // threads for part in range(threads + 1)]
     parts = list(pairwise(borders))
     if len(parts) == 1:
@@ -93,14 +93,4 @@ def _cores() -> int:
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
-def behind(seen: Seen, picture: Samples, known: Bool[np.ndarray, "h w"]) -> Seen:
-    """What is seen, with another picture behind it where that is known: through holes and parts of pixels."""
-    open_ = (seen.cover < 1) & known
-    cover = seen.cover[open_][:, None]
-    mixed = cover * seen.picture[open_] + (1 - cover) * picture[open_]
-    together = seen.picture.copy()
-    together[open_] = np.rint(mixed).astype(picture.dtype)
-    return seen._replace(picture=together, hole=seen.hole & ~known, cover=np.where(open_, np.float32(1), seen.cover))
-
-
-__all__ = ["LEAST_ROWS", "MOST_THREADS", "THREADS", "behind", "by_rows", "seen_from", "unwritten"]
+__all__ = ["LEAST_ROWS", "MOST_THREADS", "by_rows", "seen_from", "unwritten"]
