@@ -18,8 +18,8 @@ from recon.stages.stereo.plate import paired
 from recon.stages.stereo.warp import seen_from
 
 WIDTH, HEIGHT = 1920, 1080
-FRAMES = 12
-RUNS = 3
+FRAMES = 8
+RUNS = 2
 SHARES = (-0.5, 0.5)
 
 Frames = list[tuple[np.ndarray, np.ndarray]]

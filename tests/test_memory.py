@@ -52,21 +52,38 @@ def moved(packet: av.Packet, stream: av.VideoStream, frames: int) -> av.Packet:
     return later
 
 
-def peak_memory(video: Path, count: int, output: Path) -> int:
-    """Kilobytes that `recon depth` takes for the first ``count`` frames."""
-    options = ["--end", str(count / 30), "--resolution", "network", "--format", "ffv1", "-q", "-o", str(output)]
-    command = [sys.executable, str(STAND_IN), "depth", str(video), *options]
+def peak_memory(command: str, video: Path, count: int, *options: str | Path) -> int:
+    """Kilobytes that a command takes for the first ``count`` frames."""
+    told = [sys.executable, STAND_IN, command, video, "--end", str(count / 30), "-q", *options]
     # What is measured is what the program holds, not what glibc keeps of freed pictures for later.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "250000"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(told, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    assert len(DepthFolder(output, scale=1.0, quantity="disparity")) == count
     return int(done.stdout.split()[-1])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_ten_times_the_video_takes_the_same_memory(video: Path, tmp_path: Path) -> None:
-    short = peak_memory(video, SHORT_COUNT, tmp_path / "short")
-    long = peak_memory(video, LONG_COUNT, tmp_path / "long")
-    assert long / short < ALLOWED_GROWTH
+    def peak(count: int) -> int:
+        output = tmp_path / str(count)
+        taken = peak_memory("depth", video, count, "--resolution", "network", "--format", "ffv1", "-o", output)
+        assert len(DepthFolder(output, scale=1.0, quantity="disparity")) == count
+        return taken
+
+    assert peak(LONG_COUNT) / peak(SHORT_COUNT) < ALLOWED_GROWTH
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_eyes_of_five_times_the_video_take_the_same_memory(video: Path, tmp_path: Path) -> None:
+    """Small eyes: what is held of other frames is bound by their number, which both films reach."""
+
+    def peak(count: int) -> int:
+        output = tmp_path / f"{count}.mp4"
+        taken = peak_memory("stereo3d", video, count, "--per-eye-max", "96", "-o", output)
+        with av.open(output) as film:
+            assert film.streams.video[0].frames == count
+        return taken
+
+    assert peak(3_000) / peak(600) < ALLOWED_GROWTH
