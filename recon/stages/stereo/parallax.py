@@ -191,9 +191,10 @@ class ShotParallax:
 
     def _softened(self, disparity: Values) -> Values:
         """The same between the ends; beyond them slower and slower, with a continuous slope."""
-        above, below = np.maximum(disparity - self.near, 0), np.maximum(self.far - disparity, 0)
-        within = np.clip(disparity, self.far, self.near)
-        bounded: Values = within - self.soft * (np.expm1(-above / self.soft) - np.expm1(-below / self.soft))
+        bounded: Values = np.clip(disparity, self.far, self.near)
+        beyond = disparity != bounded  # a few per cent: exponentials are slow
+        excess = disparity[beyond] - bounded[beyond]
+        bounded[beyond] += np.copysign(self.soft * -np.expm1(-np.abs(excess) / self.soft), excess)
         return bounded
 
 
