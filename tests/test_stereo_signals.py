@@ -492,6 +492,44 @@ def test_signals_that_contradict_each_other_are_seen(source: Path, tmp_path: Pat
     assert signals.layout in ("half-sbs", "full-sbs")
 
 
+@pytest.mark.parametrize("layout", ["half-sbs", "half-tb"])
+def test_pixels_of_twice_the_size_say_that_eyes_are_squeezed(source: Path, tmp_path: Path, layout: Layout) -> None:
+    """Matroska has to say so; who takes the film apart has to know."""
+    signals = signals_of(made(source, tmp_path / "film.mkv", layout))
+    assert signals.pixel_aspect == {"half-sbs": 2, "half-tb": 0.5}[layout]
+    assert signals.layout == layout
+
+
+def with_views(source: Path, target: Path, *, packed: bool, layered: bool) -> Path:
+    """The source, said to hold two eyes."""
+    pack = box(b"pack", box(b"pkin", bytes(4), b"side")) if packed else b""
+    vexu = box(b"vexu", box(b"eyes", box(b"stri", bytes(4), b"\x03")), pack)
+    with_boxes(source, target, (box(b"lhvC", bytes(30)) if layered else b"") + vexu)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("packed", "layered", "views"), [(False, True, True), (False, False, True), (True, False, False)]
+)
+def test_two_views_in_one_stream_are_told(
+    source: Path, tmp_path: Path, *, packed: bool, layered: bool, views: bool
+) -> None:
+    signals = signals_of(with_views(source, tmp_path / "film.mp4", packed=packed, layered=layered))
+    assert signals.multiview == views
+    told = [signal.text for signal in signals.found if signal.source == "MP4 MV-HEVC"]
+    assert told == (["two views in one stream: only the first eye can be decoded here"] if views else [])
+
+
+@pytest.mark.shared
+def test_a_real_film_of_two_views_is_told_and_nothing_stops(shared: Path) -> None:
+    """Its frames carry something that PyAV has no name for."""
+    path = shared / "data" / "videos_a" / "water_180_mvhevc_5frames.mov"
+    assert signals_of(path).multiview
+    read = as_ffmpeg_reads(path)
+    assert read is not None
+    assert "not known" in read.text
+
+
 def test_a_plain_video_says_nothing(source: Path) -> None:
     assert signals_of(source).found == ()
     assert signals_of(source).layout is None
@@ -629,6 +667,8 @@ def test_two_real_eyes_in_one_picture_are_seen(*, deep: bool) -> None:
     assert looks_packed([np.hstack([left, right])]) == "full-sbs"
     assert looks_packed([np.vstack([left[::2], right[::2]])]) == "half-tb"
     assert looks_packed([np.vstack([left, right])]) == "full-tb"
+    assert looks_packed([np.hstack([left, right])], 2.0) == "half-sbs"
+    assert looks_packed([np.vstack([left, right])], 0.5) == "half-tb"
     for rows, width, gap in ((720, 1280, 30), (1080, 1920, 45)):
         eyes = [cv2.resize(eye, (width, rows)) for eye in (left, right)]
         between = np.zeros((gap, width, 3), left.dtype)

@@ -85,7 +85,7 @@ def verified(path: Path) -> Verdict:
     """
     signals = signals_of(path)
     pictures = list(_pictures(path))
-    seen = looks_packed(pictures)
+    seen = looks_packed(pictures, signals.pixel_aspect)
     read = as_ffmpeg_reads(path)
     layout = signals.layout or seen
     taken = [_eyes(picture, layout) for picture in pictures] if layout in _PAIRS else []

@@ -1,9 +1,12 @@
 """How the two eyes lie in one picture, and which words the containers have for it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from recon.types import Colours, Layout
+
+TWICE: Final = 1.5
+"""From which aspect on pixels are taken to be of twice the width; no film has such pixels of its own."""
 
 Packing = Literal["side", "over", "rows", "columns", "checker"]
 """Both eyes in one picture: side by side, one over the other, or woven."""
@@ -75,20 +78,26 @@ def arrangement_of_mode(name: str) -> Arrangement | None:
     return None
 
 
-def layout_from(arrangement: Arrangement, aspect: float) -> Layout:
-    """The layout of an arrangement in a picture whose width is ``aspect`` times its height, as shown.
+def layout_from(arrangement: Arrangement, aspect: float, pixel_aspect: float = 1.0) -> Layout:
+    """The layout of an arrangement in a picture.
 
-    Whether an eye is squeezed is written nowhere but in names; it follows from the shape. An eye that would be narrower
-    than 1.1 : 1 side by side was squeezed; one wider than 2.8 : 1 on top of the other, too.
+    Whether an eye is squeezed is written in names and in the shape of pixels: those of an eye of half the width are
+    shown twice as wide (RFC 9559 section 18.10). Where they are not, it follows from the shape of the eye: one that
+    would be narrower than 1.1 : 1 side by side was squeezed; one wider than 2.8 : 1 on top of the other, too.
+
+    Args:
+        arrangement: how the eyes lie.
+        aspect: width over height of the picture as shown.
+        pixel_aspect: width over height of a pixel.
     """
     if arrangement.packing == "side":
         if arrangement.half_sphere:
             return "vr180"
         if arrangement.right_first:
             return "cross-eyed"
-        return "half-sbs" if aspect / 2 < 1.1 else "full-sbs"
+        return "half-sbs" if pixel_aspect >= TWICE or aspect / 2 < 1.1 else "full-sbs"
     if arrangement.packing == "over":
-        return "half-tb" if aspect * 2 > 2.8 else "full-tb"
+        return "half-tb" if pixel_aspect <= 1 / TWICE or aspect * 2 > 2.8 else "full-tb"
     woven: dict[Packing, Layout] = {
         "rows": "row-interlaced",
         "columns": "column-interlaced",
@@ -98,6 +107,7 @@ def layout_from(arrangement: Arrangement, aspect: float) -> Layout:
 
 
 __all__ = [
+    "TWICE",
     "Arrangement",
     "Packing",
     "arrangement_of",

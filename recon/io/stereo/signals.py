@@ -24,6 +24,8 @@ from recon.io.stereo.sei import FRAME_PACKING, Framing, NalCodec, arrangement_of
 from recon.types import HDMI_EYES, Layout, Samples
 
 _Shown = UInt8[np.ndarray, "shown_h shown_w 3"] | UInt16[np.ndarray, "shown_h shown_w 3"]
+_MULTIVIEW = "MP4 MV-HEVC"
+_BOTH_EYES = 0x03
 _KEY_PACKETS = 1
 _VISUAL = 78
 _STEREO_MODE_3D = {1: Arrangement("over"), 2: Arrangement("side"), 4: Arrangement("side", right_first=True)}
@@ -57,6 +59,10 @@ class Signals:
     found: tuple[Signal, ...]
     layout: Layout | None
     """What most of those inside the file say, and the name where they are silent; None: none of them speaks of it."""
+    pixel_aspect: float = 1.0
+    """Width over height of a pixel."""
+    multiview: bool = False
+    """Each eye is a view of its own in one stream (MV-HEVC): only the first one can be decoded here."""
 
     @property
     def agree(self) -> bool:
@@ -76,15 +82,16 @@ def signals_of(path: Path) -> Signals:
         stream = container.streams.video[0] if container.streams.video else None
         if stream is None:
             return Signals((), None)
-        aspect = stream.width * float(stream.sample_aspect_ratio or 1) / stream.height
+        pixel_aspect, shape = float(stream.sample_aspect_ratio or 1), stream.width / stream.height
         found = [*_of_container(path, container), *_of_packets(container, stream)]
     by_name = layout_in_name(path)
     if by_name is not None:
         found.append(Signal("file name", arrangement_of(by_name), by_name))
-    return Signals(tuple(found), _agreed(found, by_name, stream.width / stream.height if aspect == 0 else aspect))
+    layout = _agreed(found, by_name, shape, pixel_aspect)
+    return Signals(tuple(found), layout, pixel_aspect, any(signal.source == _MULTIVIEW for signal in found))
 
 
-def _agreed(found: Sequence[Signal], by_name: Layout | None, aspect: float) -> Layout | None:
+def _agreed(found: Sequence[Signal], by_name: Layout | None, shape: float, pixel_aspect: float) -> Layout | None:
     said = Counter(s.arrangement for s in found if s.arrangement is not None and s.source != "file name")
     if not said:
         return by_name
@@ -92,8 +99,8 @@ def _agreed(found: Sequence[Signal], by_name: Layout | None, aspect: float) -> L
     sphere = any(arrangement.half_sphere for arrangement in said)
     named = arrangement_of(by_name) if by_name else None
     if by_name is not None and named is not None and named.packing == most.packing and by_name.startswith("half"):
-        return by_name  # only a name says that eyes are squeezed
-    return layout_from(Arrangement(most.packing, most.right_first, sphere), aspect)
+        return by_name  # names say that eyes are squeezed
+    return layout_from(Arrangement(most.packing, most.right_first, sphere), shape * pixel_aspect, pixel_aspect)
 
 
 def _of_container(path: Path, container: InputContainer) -> Iterator[Signal]:
@@ -144,11 +151,17 @@ def _of_entry(data: bytes) -> Iterator[Signal]:
         packing = {b"side": "side", b"over": "over"}.get(body[4:8])
         said = Arrangement(packing, bool(flags & 8), sphere) if packing else None  # type: ignore[arg-type]  # literals
         yield Signal("MP4 vexu", said, f"{body[4:8].decode('latin-1')}, eyes {flags:#04x}")
-    if not any(bodies(data, [b"vexu", b"pack", b"pkin"])):
-        for body in bodies(data, [b"vexu", b"eyes", b"stri"]):
-            yield Signal("MP4 vexu", None, f"eyes {body[4]:#04x}, each in a view of its own (MV-HEVC)")
+    if _has_views(data):
+        yield Signal(_MULTIVIEW, None, "two views in one stream: only the first eye can be decoded here")
     for body in bodies(data, [b"hfov"]):
         yield Signal("MP4 hfov", None, f"{int.from_bytes(body[:4], 'big') / 1000:g} degrees")
+
+
+def _has_views(data: bytes) -> bool:
+    """Whether there are two eyes, each with its own view: not in one picture, or with a second layer's parameters."""
+    eyes = next((stri[4] for stri in bodies(data, [b"vexu", b"eyes", b"stri"])), 0)
+    together = any(bodies(data, [b"vexu", b"pack", b"pkin"])) and not any(bodies(data, [b"lhvC"]))
+    return eyes & _BOTH_EYES == _BOTH_EYES and not together
 
 
 def _of_packets(container: InputContainer, stream: VideoStream) -> Iterator[Signal]:
@@ -168,14 +181,13 @@ _SIDE_BY_SIDE = {1: Arrangement("side"), 2: Arrangement("over"), 4: Arrangement(
 
 
 def as_ffmpeg_reads(path: Path) -> Signal | None:
-    """What FFmpeg makes of all signals together, which is what players that build on it show; None: no 3D.
-
-    Raises:
-        ValueError: the frames carry something that PyAV has no name for: then it cannot be asked (several views).
-    """
+    """What FFmpeg makes of all signals together, which is what players that build on it show; None: no 3D."""
     with opened(path) as container:
         for frame in container.decode(video=0):
-            data = side_data(frame, Type.STEREO3D)
+            try:
+                data = side_data(frame, Type.STEREO3D)
+            except ValueError:
+                return Signal("FFmpeg", None, "not known: its frames say more than can be read here (several views)")
             if data is None:
                 return None
             kind, flags = struct.unpack_from("=2i", data)
@@ -196,7 +208,7 @@ _LEAST_DETAIL = 6.0
 _BLOCK = 24
 
 
-def looks_packed(pictures: Sequence[Samples]) -> Layout | None:
+def looks_packed(pictures: Sequence[Samples], pixel_aspect: float = 1.0) -> Layout | None:
     """Whether pictures hold two eyes, judged by what is seen: halves that match but for small shifts sideways.
 
     Two eyes see the same thing at (nearly) the same height, shifted by a few percent, by different amounts at different
@@ -204,7 +216,8 @@ def looks_packed(pictures: Sequence[Samples]) -> Layout | None:
     single shift. All pictures must agree; those without detail do not count.
 
     Args:
-        pictures: some of different times, as coded.
+        pictures: some of different times, with square pixels.
+        pixel_aspect: width over height of a pixel as it was coded (``Signals.pixel_aspect``).
 
     Returns:
         "full-sbs", "half-sbs", "full-tb", "half-tb" or "hdmi-frame-packing"; None where the pictures are of one eye, or
@@ -216,7 +229,7 @@ def looks_packed(pictures: Sequence[Samples]) -> Layout | None:
             height, width = pictures[0].shape[:2]
             if packing == "over" and len(_without_gap(pictures[0])) < height:
                 return "hdmi-frame-packing"
-            return layout_from(Arrangement(packing), width / height)
+            return layout_from(Arrangement(packing), width / height, pixel_aspect)
     return None
 
 
