@@ -335,6 +335,12 @@ class LayoutSettings(Section):
     """Longest side of an eye, pixels; larger films are made smaller."""
 
     @model_validator(mode="after")
+    def _needs_depth(self) -> Self:
+        if self.layout in {"rgbd", "depth"} and self.from_layout not in {"auto", "2d"}:
+            raise ValueError(f"--layout {self.layout} shows depth, and --from-layout {self.from_layout} looks for none")
+        return self
+
+    @model_validator(mode="after")
     def _known_method(self) -> Self:
         known = METHODS[self.colours]
         if self.method is not None and self.method not in known:

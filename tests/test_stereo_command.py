@@ -277,17 +277,82 @@ def still(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_is_converted_and_what_is_done_is_passed_over(still: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_is_converted_and_what_is_done_is_passed_over(
+    still: Path, deep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     few = ["--end", "0.1", *DEPTH, "--holes", "picture"]
+    (still / ".hidden").mkdir()
+    shutil.copy(ROOM / "room.mp4", still / ".hidden" / "a.mp4")
+    (still / "._a.mp4").write_bytes(b"what macOS leaves behind")
+    shutil.copy(deep, still / "d.3D.FSBS.mp4")
     assert run(["stereo3d", str(still), *few, "-o", f"{still}-3d", "--recursive"]) == 1
-    said = capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
     assert "b.mp4" in said, "the broken one is named"
+    assert "1 of 4 could not be converted" in said, "and counted; what is 3D already is none of them"
+    assert "passed over" in said
     made = sorted(path.relative_to(f"{still}-3d") for path in Path(f"{still}-3d").rglob("*.mp4"))
     assert [path.parent.name for path in made] == ["", "more"]
     before = {path: path.stat().st_mtime_ns for path in Path(f"{still}-3d").rglob("*.mp4")}
     assert run(["stereo3d", str(still), *few, "-o", f"{still}-3d", "--recursive"]) == 1
     assert "is done" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_run_goes_on_near_the_first_segment_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the start of its shot: what was done in an hour is not done again."""
+    output, seen = tmp_path / "room.mp4", []
+    by_shot = stereo_film.by_shot
+
+    def noted(*given: object) -> object:
+        seen.append(given[2])
+        return by_shot(*given)
+
+    def write() -> int:
+        few = [*FEW, "--holes", "picture", "--encoder", "libx264"]
+        return recon("stereo3d", ROOM / "room.mp4", *few, "-o", output)
+
+    monkeypatch.setattr(stereo_film, "SEGMENT", 2)
+    monkeypatch.setattr(stereo_film, "BEFORE", 1)
+    monkeypatch.setattr(stereo_film, "by_shot", noted)
+    with monkeypatch.context() as patch:
+        patch.setattr(stereo_film, "join", interrupted)
+        assert write() == 130
+    whole = sorted(stereo_film.parts_of(output).glob("*.mp4"))
+    assert len(whole) == 3
+    whole[-1].unlink()
+    assert write() == 0
+    assert seen == [0, 3], "one frame before the last segment"
+    assert len(pictures(output)) == 6
+
+
+def interrupted(*_given: object) -> object:
+    raise KeyboardInterrupt
+
+
+def test_a_film_of_one_frame_and_sound_that_is_longer(tmp_path: Path) -> None:
+    film, output = tmp_path / "one.mkv", tmp_path / "two.mkv"
+    with av.open(film, "w") as container:
+        picture, sound = container.add_stream("libx264", rate=20), container.add_stream("pcm_s16le", rate=8000)
+        picture.height, picture.width = SIZE
+        container.mux(picture.encode(av.VideoFrame.from_ndarray(pictures_of_room(1)[0], "rgb24")))
+        container.mux(picture.encode(None))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), format="s16", layout="mono")
+        silence.rate = 8000
+        container.mux(sound.encode(silence))
+    depth = tmp_path / "depth"
+    depth.mkdir()
+    shutil.copy(min((ROOM / "depth").glob("*.png")), depth)
+    assert recon("stereo3d", film, "--depth", depth, "-o", output) == 0
+    with av.open(output) as made:
+        assert [stream.type for stream in made.streams] == ["video", "audio"]
+        assert made.duration / av.time_base == pytest.approx(2, abs=0.1)
+        assert len(list(made.decode(video=0))) == 1
+
+
+def test_maps_of_another_shape_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film = film_of([np.zeros((384, 216, 3), np.uint8)] * 2, [np.ones((216, 384), np.float32)] * 2, tmp_path)
+    assert recon("stereo3d", film, "--depth", tmp_path / "depth", "-o", tmp_path / "out.mp4") == 2
+    assert "maps of 384 x 216 do not fit pictures of 216 x 384" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input
@@ -302,7 +367,7 @@ def test_a_film_in_3d_is_refused_until_somebody_says_what_to_do(
     assert not list(tmp_path.iterdir())
     assert recon("stereo3d", deep, "--from-layout", "full-sbs", "--layout", "half-tb", "-o", tmp_path / "tb.mkv") == 0
     verdict = verified(tmp_path / "tb.mkv")
-    assert verdict.signals.layout == "full-tb", "Matroska says how large an eye is shown: not squeezed"
+    assert verdict.signals.layout == verdict.seen == "half-tb", "pixels of half the width: eyes are squeezed"
     assert verdict.order is not None
     assert verdict.order > 0
 
@@ -328,6 +393,7 @@ def test_eyes_that_were_squeezed_have_square_pixels_again(layout: Layout, suffix
         (["--ipd", "63"], "--ipd needs --display", 2),
         pytest.param(["--warp", "cuda"], "finds no NVIDIA card", 2, marks=pytest.mark.skipif(CUDA, reason="has one")),
         (["--convergence", "2"], "convergence", 2),
+        (["--layout", "depth", "--from-layout", "full-sbs"], "--from-layout full-sbs looks for none", 2),
         (["--colours", "green-magenta", "--method", "optimized"], "choose dubois or color or gray", 2),
         (["-o", "room.mp4.yaml"], "room.mp4.yaml", 2),
     ],
@@ -345,4 +411,4 @@ def test_what_cannot_be_is_said_in_one_line_and_leaves_nothing(
     assert recon("stereo3d", ROOM / "room.mp4", *FEW, "--holes", "picture", *named, *more) == code
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert said in line
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "parts.json"]
+    assert not list(tmp_path.iterdir())

@@ -14,6 +14,7 @@ from recon import __version__
 from recon.errors import OptionError
 from recon.files import whole_file
 from recon.io.pose_layout import Layout
+from recon.io.source import Source
 from recon.settings import Section, read_yaml
 from recon_cli.options import PROVENANCE
 
@@ -286,10 +287,12 @@ def _holds_pictures_alone(folder: Path) -> bool:
     return folder.is_dir() and all(_OUR_PICTURE.fullmatch(path.name) for path in folder.iterdir())
 
 
-def is_done(output: Path, files: Sequence[Path], settings: Section) -> bool:
-    """Whether all files of a result are there, and recon made them with these settings."""
+def is_done(output: Path, files: Sequence[Path], settings: Section, source: Source) -> bool:
+    """Whether all files of a result are there, and recon made them of this source with these settings."""
     path = record_of(output)
     if not (all(file.exists() for file in files) and _is_record(path)):
+        return False
+    if _provenance(path).get("source") != dict(source.identity):
         return False
     made = {name: value for name, value in read_yaml(path).items() if name != PROVENANCE}
     return made == settings.model_dump(mode="json", exclude=_FOR_ONE_RUN)

@@ -55,8 +55,8 @@ def stereo3d(
     video
         Film or picture; or a folder of them, each of which is converted.
     output
-        File to write (.mp4, .mov, .mkv; .png or .jpg of a picture; .gif of a wiggle), or the folder for those of a
-        folder; a name beside the current folder that players read rightly where not given.
+        File to write (.mp4, .mov, .mkv; .png or .jpg of a picture; .gif of a wiggle), or a folder. Where not given, a
+        name in the current folder from which players know the layout; of a folder, beside each of its films.
     verify
         Only say what a 3D film is: its layout, which eye is which (measured), its parallax, and all that signals it.
     recursive
@@ -79,15 +79,18 @@ def stereo3d(
 def _convert(
     video: Path, output: Path | None, settings: StereoRunSettings, general: General, screen: "Terminal"
 ) -> None:
-    from recon.pipelines.stereo import require_flat, stereo_run
+    from recon.errors import OptionError
+    from recon.pipelines.stereo import already_3d, stereo_run
     from recon.pipelines.stereo_film import files_of, output_of, require_ending, write_film
     from recon.pipelines.stereo_picture import is_picture, write_picture, write_wiggle
 
     output = output or output_of(video, settings.layout)
+    output = output / output_of(video, settings.layout).name if output.is_dir() else output
     require_ending(output, video, settings.layout)
     files = files_of(output, settings.layout)
     output = claimed_file(output, output.suffix.lower(), video, overwrite=general.overwrite, beside=files)
-    require_flat(video, settings)
+    if (why := already_3d(video, settings)) is not None:
+        raise OptionError(why)
     with stereo_run(video, output, settings, screen) as run:
         if settings.layout.layout == "wiggle":
             told = [("moments", str(write_wiggle(run, output)))]
@@ -110,16 +113,21 @@ def _batch(
 ) -> None:
     """Each file of a folder; one that fails does not stop the others, but the command then fails."""
     from recon.errors import ReconError
+    from recon.io.video import open_source
+    from recon.pipelines.stereo import already_3d
     from recon.pipelines.stereo_film import files_of, films_of, output_of
 
     failed, videos = 0, films_of(folder, recursive=recursive)
     for video in videos:
         place = (output or folder) / video.relative_to(folder).parent
         target = place / output_of(video, settings.layout).name
-        if is_done(target, files_of(target, settings.layout), settings):
-            logger.info("%s: is done", target)
-            continue
         try:
+            if is_done(target, files_of(target, settings.layout), settings, open_source(video, settings.sampling)):
+                logger.info("%s: is done", target)
+                continue
+            if (why := already_3d(video, settings)) is not None:
+                logger.warning("passed over: %s", why)
+                continue
             _convert(video, target, settings, general, screen)
         except ReconError as error:
             failed += 1

@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 AHEAD = 4
 """Frames that are decoded before they are asked for."""
+WIDEST = 1.5
+"""Times by which a map may be wider than its picture, in parts of the height; the same for higher."""
 TOGETHER = "frames together"
 """What the number of frames that the network saw together is called, where it is told what made the depth."""
 
@@ -154,6 +156,7 @@ def depth_maps(
     if depth.depth is not None:
         folder = DepthFolder(depth.depth, scale=depth.depth_scale, quantity=depth.depth_kind)
         _require_metres(folder)
+        _require_shape(folder, source)
         every = partial(every_time, source, settings.sampling.picture_rate)
         yield matched_maps(source, folder, cut_threshold, observer, every), {"maps": str(depth.depth)}
         return
@@ -168,6 +171,21 @@ def depth_maps(
         predict(source, store, partial(in_shots, cut_threshold=cut_threshold), run, observer)
         together = 1 if depth.mode == "streaming" else network.window
         yield store, {**network.identity, TOGETHER: str(together)}
+
+
+def _require_shape(folder: DepthFolder, source: Source) -> None:
+    """Maps of another size are stretched, but never to another shape: networks round it to whole patches.
+
+    Raises:
+        OptionError: the first map is wider or higher than the pictures by more than half.
+    """
+    height, width = folder[0].shape
+    info = source.info
+    if not 1 / WIDEST < (width / height) / (info.width / info.height) < WIDEST:
+        raise OptionError(
+            f"{folder.path}: maps of {width} x {height} do not fit pictures of {info.width} x {info.height}: are they "
+            "of another video, or turned?"
+        )
 
 
 def _require_metres(folder: DepthFolder) -> None:

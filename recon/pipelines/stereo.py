@@ -27,6 +27,7 @@ from recon.pipelines.metres import probes
 from recon.pipelines.run import spread_pictures
 from recon.pipelines.straight import straight_camera
 from recon.settings import LayoutSettings, SamplingSettings, StereoRunSettings, StereoSettings
+from recon.stages.camera import assumed
 from recon.stages.letterbox import BLEED, Content, find_content
 from recon.stages.stereo import (
     Cut,
@@ -51,7 +52,7 @@ from recon.stages.stereo import (
     sharpened,
     unpacked,
 )
-from recon.types import DepthEstimate, PairLayout, Parallax, Samples
+from recon.types import DepthEstimate, PairLayout, Parallax, Picture, Samples
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class StereoRun:
     def summary(self) -> list[tuple[str, str]]:
         """What a person wants to know of the run."""
         info = self.source.info
-        told = [("source", f"{info.path.name}, {info.width} x {info.height}, {self.maps.frame_count} frames")]
+        told = [("source", f"{info.path.name}, {info.width} x {info.height}, {counted(self.maps.frame_count)}")]
         if self.taken_as is not None:
             return [*told, ("was", f"{self.taken_as} already: put together anew, without depth")]
         told += [("letterbox", f"{self.content.sentence} stays on the screen")] if self.content.bars else []
@@ -257,27 +258,40 @@ def stereo_run(video: Path, output: Path, settings: StereoRunSettings, observer:
         yield StereoRun(run.source, run.maps, shots, content, fov_x, run.origin, *asked, how, warp)
 
 
-def require_flat(video: Path, settings: StereoRunSettings) -> None:
-    """Find out before the work whether a film is 3D already.
+def already_3d(video: Path, settings: StereoRunSettings) -> str | None:
+    """Before the work: what says that a film is 3D already, and what can be done, in a line; None: nothing does.
 
     Raises:
-        OptionError: it says so, or looks so.
         VideoError: it cannot be read.
     """
     if settings.layout.from_layout != "auto" or is_pictures(video):
-        return
+        return None
     signals = signals_of(video)
-    source = open_source(video, SamplingSettings())
-    middle = [source.picture(share * (source.info.duration or 0.0)) for share in (0.25, 0.5, 0.75)]
-    layout = signals.layout or looks_packed(middle)
-    if layout is not None:
-        who = f"says ({', '.join(signal.source for signal in signals.found)})" if signals.layout else "looks as if"
-        anew = f"--from-layout {layout} puts it together anew, " if layout in get_args(PairLayout) else ""
-        raise OptionError(f"{video}: {who} it is 3D already ({layout}): {anew}--from-layout 2d takes it as it is")
+    layout = signals.layout or looks_packed(_looks(video))
+    if layout is None:
+        return None
+    who = f"says ({', '.join(signal.source for signal in signals.found)})" if signals.layout else "looks as if"
+    anew = f"--from-layout {layout} puts it together anew, " if layout in get_args(PairLayout) else ""
+    return f"{video}: {who} it is 3D already ({layout}): {anew}--from-layout 2d takes it as it is"
+
+
+def _looks(video: Path) -> list[Picture]:
+    """Pictures of the middle of a film, as far as there are some: sound may be longer, or the rest be damaged."""
+    source, pictures = open_source(video, SamplingSettings()), []
+    for share in (0.25, 0.5, 0.75):
+        try:
+            pictures.append(source.picture(share * (source.info.duration or 0.0)))
+        except VideoError:
+            break
+    return pictures or [source.picture(0.0)]
 
 
 def _packing(source: Source, layout: LayoutSettings, fov_x: float | None) -> Packing:
-    plain = Packing(layout.layout, layout.colours, layout.method, fov_x or 90.0)
+    if fov_x is None:
+        fov_x = assumed(source.info.width, source.info.height).intrinsics.fov_x
+        if layout.layout == "vr180":
+            logger.warning("nothing says how wide the camera saw: %.0f degrees are assumed (--fov)", fov_x)
+    plain = Packing(layout.layout, layout.colours, layout.method, fov_x)
     if source.info.kind != "video":
         return plain
     look = look_of(look_at(source.info.path))
@@ -365,10 +379,20 @@ def smaller(samples: Samples, longest: int | None) -> Samples:
 def by_shot(
     run: StereoRun, frames: Callable[[float], Generator[F]], first: int = 0
 ) -> Iterator[tuple[ShotSpan, Iterator[Stereo[F]]]]:
-    """Shot after shot, from shot ``first`` on; ``frames`` decodes the film from a time on."""
-    spans = [span for span in run.maps.shots if span.shot >= first]
+    """Shot after shot, from frame ``first`` on; ``frames`` decodes the film from a time on."""
+    spans = [_from(span, first) for span in run.maps.shots if span.start + span.count > first]
     if not spans:
         return
     with closing(frames(run.maps.time_of(spans[0].start))) as film:
         for span in spans:
             yield span, run.eyes(span, film)
+
+
+def counted(frames: int) -> str:
+    """For a person."""
+    return "1 frame" if frames == 1 else f"{frames} frames"
+
+
+def _from(span: ShotSpan, first: int) -> ShotSpan:
+    start = max(span.start, first)
+    return ShotSpan(span.shot, start, span.start + span.count - start)

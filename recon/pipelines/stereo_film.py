@@ -25,14 +25,16 @@ from recon.io.stereo.join import Film, join
 from recon.io.stereo.names import named
 from recon.io.store import ShotSpan
 from recon.pipelines.depth import Observer
-from recon.pipelines.stereo import ROUNDING, Stereo, StereoRun, by_shot
+from recon.pipelines.stereo import ROUNDING, Stereo, StereoRun, by_shot, counted
 from recon.settings import LayoutSettings, StereoRunSettings
 from recon.streams import prefetched
 
 logger = logging.getLogger(__name__)
 
-SEGMENT: Final = 240
+SEGMENT: Final = 120
 """Frames of a segment, at most: what a kill may cost."""
+BEFORE: Final = 48
+"""Frames of a shot before a segment that are seen again where a run goes on: they show what is hidden in it."""
 AHEAD: Final = 2
 """Frames that are decoded, and frames that are made, before they are asked for: each in a thread of its own."""
 SUFFIXES: Final = (".mp4", ".mov", ".mkv")
@@ -60,7 +62,7 @@ class FilmSummary:
     def rows(self) -> list[tuple[str, str]]:
         """For a person."""
         names = ", ".join(file.name for file in self.files)
-        film = f"{names}: {self.width} x {self.height}, {self.frames} frames, {self.coder.name}"
+        film = f"{names}: {self.width} x {self.height}, {counted(self.frames)}, {self.coder.name}"
         return [("film", film), *(("note", note) for note in self.notes)]
 
 
@@ -72,7 +74,11 @@ def write_film(run: StereoRun, output: Path, settings: StereoRunSettings, observ
     """
     clip = look_at(run.source.info.path)
     segments = _Segments(run, clip, _parts(output, run, settings), settings)
-    segments.write(observer)
+    try:
+        segments.write(observer)
+    finally:
+        if not any(segments.files_there):
+            shutil.rmtree(segments.folder)  # nothing to go on from
     names = files_of(output, run.layout)
     first = segments.first
     films = _film(run, clip, first.look, settings)
@@ -102,14 +108,15 @@ def require_ending(output: Path, video: Path, layout: LayoutSettings) -> None:
 
 
 def films_of(folder: Path, *, recursive: bool) -> list[Path]:
-    """Films and pictures in a folder, in natural order; none that recon made of another.
+    """Films and pictures in a folder, in natural order; none that recon made of another, and nothing hidden.
 
     Raises:
         OptionError: there are none.
     """
     found = folder.rglob("*") if recursive else folder.glob("*")
     known = (*FILMS, *PICTURES)
-    films = [file for file in found if file.is_file() and file.suffix.lower() in known and not _is_made(file)]
+    seen = (file for file in found if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+    films = [file for file in seen if file.is_file() and file.suffix.lower() in known and not _is_made(file)]
     if not films:
         raise OptionError(f"{folder}: holds no film and no picture{'' if recursive else ' (--recursive looks deeper)'}")
     return sorted(films, key=natural_order)
@@ -180,22 +187,28 @@ class _Segments:
         """Of the film of one picture of each frame, in the order of time."""
         return [self._file(number, picture) for number in range(len(self._spans))]
 
+    @property
+    def files_there(self) -> Iterator[Path]:
+        """Those that are written."""
+        return self.folder.glob("*.mp4")
+
     def write(self, observer: Observer) -> None:
         """Write those that are not there."""
         missing = [number for number in range(len(self._spans)) if not self._is_there(number)]
         if not missing:
             return
-        first_shot = self._spans[missing[0]].shot
         if missing[0]:
             logger.info("%d of %d segments are there already: going on after them", missing[0], len(self._spans))
-        total = sum(span.count for span in self._run.maps.shots if span.shot >= first_shot)
-        shots = by_shot(self._run, self._frames, first_shot)
+        first = self._spans[missing[0]]
+        begin = max(first.start - BEFORE, self._run.maps.shots[first.shot].start)
+        shots = by_shot(self._run, self._frames, begin)
         frames = (made for _span, members in shots for made in members)
         with closing(prefetched(frames, AHEAD)) as made:
-            watched = observer.watch(made, "eyes", total)
-            for number, span in enumerate(self._spans):
-                if span.shot >= first_shot:
-                    self._write(number, span.count, watched)
+            watched = observer.watch(made, "eyes", self._run.maps.frame_count - begin)
+            for _ in range(first.start - begin):
+                next(watched)
+            for number, span in enumerate(self._spans[missing[0] :], missing[0]):
+                self._write(number, span.count, watched)
 
     def _write(self, number: int, count: int, frames: Iterator[Stereo[FilmFrame]]) -> None:
         if self._is_there(number):
