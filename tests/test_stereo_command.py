@@ -372,6 +372,13 @@ def test_a_film_in_3d_is_refused_until_somebody_says_what_to_do(
     assert verdict.order > 0
 
 
+def test_two_views_in_one_stream_are_refused(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film = shared / "data" / "videos_a" / "water_180_mvhevc_5frames.mov"
+    assert recon("stereo3d", film, "-o", tmp_path / "out.mp4") == 2
+    assert "MV-HEVC" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("layout", "suffix"), [("half-sbs", ".mp4"), ("half-sbs", ".mkv"), ("half-tb", ".mkv")])
 def test_eyes_that_were_squeezed_have_square_pixels_again(layout: Layout, suffix: str, tmp_path: Path) -> None:
     """Whether the file said that its pixels are twice as wide (Matroska), or left it to the player."""

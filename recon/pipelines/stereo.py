@@ -267,6 +267,9 @@ def already_3d(video: Path, settings: StereoRunSettings) -> str | None:
     if settings.layout.from_layout != "auto" or is_pictures(video):
         return None
     signals = signals_of(video)
+    if signals.multiview:
+        views = "is 3D already: two views in one stream (MV-HEVC), of which only the first one can be decoded here"
+        return f"{video}: {views}: --from-layout 2d makes both eyes of that one"
     layout = signals.layout or looks_packed(_looks(video))
     if layout is None:
         return None
