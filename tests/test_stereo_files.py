@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from recon.errors import OptionError, VideoError
 from recon.io.clip import Turn, look_at
 from recon.io.stereo.chroma import ChromaPlace, plane_of, with_coded_chroma, with_full_chroma
-from recon.io.stereo.encode import Encoding, SegmentWriter, coder_for
+from recon.io.stereo.encode import Encoding, SegmentWriter, coder_for, require_encoder
 from recon.io.stereo.fields import deinterlaced
 from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look, frame_from_samples, samples_from_frame
 from recon.io.stereo.hdr import Hdr10
@@ -392,14 +392,59 @@ def test_what_cannot_be_coded_is_said_with_the_way_out(encoder: str, size: tuple
 def test_hardware_that_is_not_there_is_said(tmp_path: Path) -> None:
     if "h264_nvenc" not in av.codecs_available or Path("/dev/nvidia0").exists():
         pytest.skip("needs FFmpeg with NVENC and a machine without it")
-    encoding = Encoding("h264_nvenc")
-    coder = coder_for(encoding, LOOK, 256, 256)
-    picture = np.zeros((256, 256, 3), np.uint8)
+    encoding = Encoding("h264_nvenc", preset="nonsense")
+    message = r"^h264_nvenc is built in, but does not start here: is there an NVIDIA card, and its driver\?$"
+    with pytest.raises(OptionError, match=message):
+        require_encoder(encoding, LOOK, 256, 256)
+    coder, picture = coder_for(encoding, LOOK, 256, 256), np.zeros((256, 256, 3), np.uint8)
     with (
-        pytest.raises(VideoError, match=r"h264_nvenc stops.*hardware"),
+        pytest.raises(OptionError, match=message),
         SegmentWriter(tmp_path / "a", LOOK, (256, 256), coder, encoding) as writer,
     ):
         writer.write(picture, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("encoder", "quality", "preset", "message"),
+    [
+        ("libx264", None, "nonsense", "^--preset nonsense: libx264 knows ultrafast, .*placebo$"),
+        ("libx265", None, "p5", "^--preset p5: libx265 knows ultrafast, "),
+        ("libsvtav1", None, "40", "^--preset 40: libsvtav1 does not know it$"),
+        ("libsvtav1", None, "slow", "^--preset slow: libsvtav1 does not know it$"),
+        ("libx265", 63.0, "fast", "^--quality 63: libx265 does not go so far$"),
+    ],
+)
+def test_an_option_that_an_encoder_does_not_know_is_named_before_the_work(
+    encoder: str, quality: float | None, preset: str, message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        require_encoder(Encoding(encoder, quality, preset), LOOK, 128, 96)
+
+
+@pytest.mark.parametrize("encoder", ["auto", "libx264", "libx265"])
+def test_an_encoder_that_starts_is_the_one_that_would_be_chosen(
+    encoder: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert require_encoder(Encoding(encoder), LOOK, 128, 96) == coder_for(Encoding(encoder), LOOK, 128, 96)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    """As far as a limit of the size of files stands for it."""
+    resource = pytest.importorskip("resource")
+    coder, limits = coder_for(Encoding(), LOOK, 64, 48), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        with SegmentWriter(tmp_path / "a", LOOK, (64, 48), coder, Encoding()) as writer:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+            writer.write(np.zeros((48, 64, 3), np.uint8), 0)
+
+    try:
+        with pytest.raises(VideoError, match=rf"^{tmp_path}: cannot be written \(.*\): is the disk full\?$"):
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
 
 

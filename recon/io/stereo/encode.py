@@ -6,9 +6,9 @@ round it to milliseconds). A segment's own times begin at 0; that of its first f
 
 import math
 from collections import deque
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import av
 from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
@@ -57,6 +58,20 @@ _COMMON = (4096, 2304)
 _GOP_SECONDS = 5
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
+
+_X26_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
+_PRESETS: Mapping[str, tuple[str, ...]] = {"libx264": _X26_PRESETS, "libx265": _X26_PRESETS}
+"""Of those that would speak for themselves on the terminal."""
+_HARDWARE = {
+    "nvenc": "an NVIDIA card",
+    "qsv": "an Intel processor with graphics",
+    "amf": "an AMD card",
+    "vaapi": "a card with VA-API",
+    "videotoolbox": "a Mac",
+}
 
 _FORMATS: Mapping[str, Mapping[bool, tuple[str, ...]]] = {
     "420": {False: ("yuv420p", "nv12"), True: ("yuv420p10le", "p010le")},
@@ -127,12 +142,73 @@ def coder_for(encoding: Encoding, look: Look, width: int, height: int) -> Coder:
     return Coder(name, formats[0], tuple(note for note, holds in notes.items() if holds))
 
 
+def require_encoder(encoding: Encoding, look: Look, width: int, height: int) -> Coder:
+    """Choose the encoder as ``coder_for`` does, and start it once, so that nothing is done in vain before.
+
+    Raises:
+        OptionError: as of ``coder_for``; or its hardware is not there, or it does not know what is asked of it.
+    """
+    coder = coder_for(encoding, look, width, height)
+    _start(_scratch(coder, look, (height, width, 3)), coder, encoding, look)
+    return coder
+
+
+def _scratch(coder: Coder, look: Look, shape: tuple[int, int, int]) -> VideoCodecContext:
+    context = cast(VideoCodecContext, av.CodecContext.create(coder.name, "w"))
+    context.framerate = look.rate
+    _describe(context, look, shape, coder)
+    return context
+
+
+def _start(context: VideoCodecContext, coder: Coder, encoding: Encoding, look: Look) -> None:
+    """Open an encoder.
+
+    Raises:
+        OptionError: it does not start; the line names the option that it does not like.
+    """
+    presets = _PRESETS.get(coder.name)
+    if presets and encoding.preset is not None and encoding.preset not in presets:
+        raise OptionError(f"--preset {encoding.preset}: {coder.name} knows {', '.join(presets)}")
+    context.options = _options(coder, encoding, look)
+    try:
+        context.open(strict=False)
+    except av.FFmpegError as error:
+        shape = (context.height, context.width, 3)
+        raise OptionError(_why_not(coder, encoding, look, shape) or f"{coder.name}: {error.strerror}") from error
+
+
+def _why_not(coder: Coder, encoding: Encoding, look: Look, shape: tuple[int, int, int]) -> str | None:
+    """Which of the options it is, by leaving them out: first all, then each."""
+
+    def starts(less: Encoding) -> bool:
+        context = _scratch(coder, look, shape)
+        context.options = _options(coder, less, look)
+        try:
+            context.open()
+        except av.FFmpegError:
+            return False
+        return True
+
+    plain = replace(encoding, preset=None, quality=None, options=_NO_OPTIONS)
+    if not starts(plain):
+        maker = coder.name.rpartition("_")[2]
+        needs = _HARDWARE.get(maker)
+        told = f": is there {needs}, and its driver?" if needs else " at this size: try another --encoder"
+        return f"{coder.name} is built in, but does not start here{told}"
+    if encoding.preset is not None and not starts(replace(plain, preset=encoding.preset)):
+        return f"--preset {encoding.preset}: {coder.name} does not know it"
+    if encoding.quality is not None and not starts(replace(plain, quality=encoding.quality)):
+        return f"--quality {encoding.quality:g}: {coder.name} does not go so far"
+    return None
+
+
 def _codec(name: str) -> av.Codec:
     try:
         return av.Codec(name, "w")
     except av.codec.codec.UnknownCodecError as error:
         there = ", ".join(known for known in ENCODERS if known in av.codecs_available)
-        raise OptionError(f"FFmpeg is built without the encoder {name!r} here: choose one of {there}") from error
+        known = f"choose one of {there} (those with a _ only where their hardware is)"
+        raise OptionError(f"FFmpeg is built without the encoder {name!r} here: {known}") from error
 
 
 def _check_size(name: str, width: int, height: int) -> None:
@@ -191,6 +267,7 @@ class SegmentWriter:
         """Append a picture that is shown at ``pts`` ticks of the source's clock, for ``duration`` ticks (0: unknown).
 
         Raises:
+            OptionError: the encoder does not start.
             VideoError: it cannot be coded or written.
             ValueError: the picture has another size, or its time does not come after the one before.
         """
@@ -222,21 +299,28 @@ class SegmentWriter:
         self._waiting.extend(-step * late for late in range(_delay(self._coder), 0, -1))
         self._container = self._stack.enter_context(container)
         container.metadata[FIRST_PTS] = f"{pts * self._look.tick.numerator}"
-        self._stream = _add_stream(container, self._look, self._shape, self._coder, self._encoding)
+        self._stream = _add_stream(container, self._look, self._shape, self._coder)
+        _start(self._stream.codec_context, self._coder, self._encoding, self._look)
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         if self._container is None:
             raise VideoError(f"{self._path}: no picture was written: there is nothing to save")
         try:
-            for packet in self._stream.encode(frame):
+            packets = self._stream.encode(frame)
+        except av.FFmpegError as error:
+            raise VideoError(f"{self._coder.name} stops in the middle of the film ({error.strerror})") from error
+        with self._writing():
+            for packet in packets:
                 packet.duration = self._durations.pop(packet.pts or 0, 0)
                 packet.dts = self._waiting.popleft()
                 self._container.mux(self._told(packet))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except (av.FFmpegError, OSError) as error:
-            name = self._coder.name
-            raise VideoError(
-                f"{self._path}: {name} stops ({error.strerror}): is its hardware there, and the disk not full?"
-            ) from error
+            raise VideoError(f"{self._path.parent}: cannot be written ({error.strerror}): is the disk full?") from error
 
     def _told(self, packet: _Packet) -> _Packet:
         """With the messages, where it is a key frame."""
@@ -255,7 +339,7 @@ class SegmentWriter:
         if error is not None:
             self._stack.__exit__(kind, error, trace)
             return
-        with self._stack:
+        with self._writing(), self._stack:
             self._encode(None)
 
 
@@ -272,20 +356,21 @@ def _messages(coder: Coder, look: Look, layout: Layout | None) -> tuple[Message,
     return (*((packing,) if packing else ()), *hdr10_messages(look.hdr))
 
 
-def _add_stream(
-    container: OutputContainer, look: Look, shape: tuple[int, int, int], coder: Coder, encoding: Encoding
-) -> VideoStream:
-    options = _options(coder, encoding, look)
-    stream = cast(VideoStream, container.add_stream(coder.name, rate=look.rate, options=options))
-    stream.height, stream.width = grown(shape[0], shape[1], coder.pixel_format)
-    stream.pix_fmt = coder.pixel_format
-    stream.codec_context.time_base = Fraction(1, look.tick.denominator)
-    stream.codec_context.sample_aspect_ratio = look.pixel_aspect
-    if coder.nal_codec == "hevc":
-        stream.codec_context.codec_tag = "hvc1"  # with parameter sets in the header alone: what Apple plays
-    stream.color_range = ColorRange.JPEG if look.full_range else ColorRange.MPEG
-    stream.colorspace, stream.color_primaries, stream.color_trc = look.matrix, look.primaries, look.transfer
+def _add_stream(container: OutputContainer, look: Look, shape: tuple[int, int, int], coder: Coder) -> VideoStream:
+    stream = cast(VideoStream, container.add_stream(coder.name, rate=look.rate))
+    _describe(stream.codec_context, look, shape, coder)
     return stream
+
+
+def _describe(context: VideoCodecContext, look: Look, shape: tuple[int, int, int], coder: Coder) -> None:
+    context.height, context.width = grown(shape[0], shape[1], coder.pixel_format)
+    context.pix_fmt = coder.pixel_format
+    context.time_base = Fraction(1, look.tick.denominator)
+    context.sample_aspect_ratio = look.pixel_aspect
+    if coder.nal_codec == "hevc":
+        context.codec_tag = "hvc1"  # with parameter sets in the header alone: what Apple plays
+    context.color_range = ColorRange.JPEG if look.full_range else ColorRange.MPEG
+    context.colorspace, context.color_primaries, context.color_trc = look.matrix, look.primaries, look.transfer
 
 
 def _options(coder: Coder, encoding: Encoding, look: Look) -> dict[str, str]:
@@ -327,4 +412,4 @@ def _quality(name: str, quality: float) -> dict[str, str]:
     )
 
 
-__all__ = ["ENCODERS", "FIRST_PTS", "Coder", "Encoding", "SegmentWriter", "coder_for"]
+__all__ = ["ENCODERS", "FIRST_PTS", "Coder", "Encoding", "SegmentWriter", "coder_for", "require_encoder"]
