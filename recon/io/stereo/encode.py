@@ -56,6 +56,8 @@ _HARDWARE_SIDE = 8192
 _COMMON = (4096, 2304)
 """H.264 of level 5.2: what the decoders of phones, televisions and graphics cards end at."""
 _GOP_SECONDS = 5
+_PROGRESSIVE = 1
+"""Of FFmpeg's orders of fields: x265 and AV1 leave it open."""
 _NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -367,6 +369,7 @@ def _describe(context: VideoCodecContext, look: Look, shape: tuple[int, int, int
     context.pix_fmt = coder.pixel_format
     context.time_base = Fraction(1, look.tick.denominator)
     context.sample_aspect_ratio = look.pixel_aspect
+    context.field_order = _PROGRESSIVE
     if coder.nal_codec == "hevc":
         context.codec_tag = "hvc1"  # with parameter sets in the header alone: what Apple plays
     context.color_range = ColorRange.JPEG if look.full_range else ColorRange.MPEG
