@@ -257,7 +257,9 @@ def test_times_are_kept_to_the_tick_over_segments(tmp_path: Path, encoder: str, 
     for suffix in (".mp4", ".mkv"):
         join(paths, Film(clip, None, Hdr10()), tmp_path / f"b{suffix}")
         got = list(FaithfulFrames(look_at(tmp_path / f"b{suffix}")))
-        assert [round(frame.pts * look_at(tmp_path / f"b{suffix}").tick * 1000) for frame in got] == steps
+        assert [round(frame.pts * look_at(tmp_path / f"b{suffix}").tick * 1000) for frame in got] == [
+            step - steps[0] for step in steps
+        ]
 
 
 def test_odd_sizes_grow_by_a_copy_of_the_last_line(tmp_path: Path) -> None:
@@ -428,6 +430,13 @@ def test_an_encoder_that_starts_is_the_one_that_would_be_chosen(
 ) -> None:
     assert require_encoder(Encoding(encoder), LOOK, 128, 96) == coder_for(Encoding(encoder), LOOK, 128, 96)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265", "libsvtav1"])
+def test_films_say_that_they_are_progressive(encoder: str, tmp_path: Path) -> None:
+    again(write_clip(tmp_path / "a.mp4", ramp(2, 128, 96)), tmp_path / "b.mp4", encoder)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert container.streams.video[0].codec_context.field_order == 1
 
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
@@ -608,6 +617,62 @@ def test_a_film_goes_from_one_container_to_the_other_and_back(film: Path, tmp_pa
         assert not [s for s in after.streams if s.type == "data"]  # names of chapters are no track of their own
 
 
+def starts_of(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [s.start_time * s.time_base for s in (*container.streams.video, *container.streams.audio)]
+
+
+def delayed(source: Path, target: Path, seconds: Fraction) -> Path:
+    """Pictures, sound, subtitles and chapters of a film, later."""
+    with av.open(str(source)) as film, av.open(str(target), "w") as copy:
+        wanted = [s for s in film.streams if s.type in ("video", "audio", "subtitle") and s.start_time is not None]
+        streams = {
+            s.index: copy.add_stream_from_template(s) for s in wanted if not s.disposition & Disposition.attached_pic
+        }
+        for chapter in (chapters := film.chapters()):
+            chapter["start"] += round(seconds / chapter["time_base"])
+            chapter["end"] += round(seconds / chapter["time_base"])
+        copy.set_chapters(chapters)
+        for packet in film.demux([film.streams[index] for index in streams]):
+            if packet.size:
+                shift = round(seconds / packet.time_base)
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                packet.stream = streams[packet.stream_index]
+                copy.mux(packet)
+    return target
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_film_whose_clock_begins_late_gives_the_same(film: Path, tmp_path: Path, suffix: str) -> None:
+    """Pictures and sound from 0 on, and nothing moves against anything else."""
+    plain = tmp_path / "plain.mp4"
+    converted(film, plain, None)
+    late = delayed(plain, tmp_path / "late.mp4", Fraction(3, 2))
+    assert min(starts_of(late)) > 1.4
+    told = []
+    for source in (plain, late):
+        target = tmp_path / f"{source.stem}.made{suffix}"
+        converted(source, target, None)
+        kinds = ("video", "audio", "subtitles")  # two bytes: an MP4's time without words
+        pictures, *others = ([time for time, data in packets_of(target, kind) if len(data) > 2] for kind in kinds)
+        with av.open(str(target)) as container:
+            chapters = [float(c["start"] * c["time_base"]) for c in container.chapters()]
+        told.append(
+            [[time - pictures[0] for each in more for time in each] for more in ((pictures, *others), [chapters])]
+        )
+        assert min(starts_of(target)) <= 0.001, source
+    assert told[0][0] == pytest.approx(told[1][0], abs=0.002)
+    # Coded sound begins 21 ms before the pictures; the first chapter begins with the file.
+    assert told[0][1] == pytest.approx(told[1][1], abs=0.023)
+
+
+def test_a_broadcast_begins_at_0(tmp_path: Path) -> None:
+    source = delayed(write_clip(tmp_path / "a.mp4", ramp(6, 128, 96)), tmp_path / "a.ts", Fraction(3, 2))
+    assert min(starts_of(source)) >= 1.5
+    again(source, tmp_path / "b.mp4")
+    assert starts_of(tmp_path / "b.mp4") == [0]
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_part_takes_its_part_of_everything(film: Path, tmp_path: Path, suffix: str) -> None:
     target = tmp_path / f"b{suffix}"
@@ -709,7 +774,8 @@ def test_a_real_film_comes_back_as_it_was(shared: Path, tmp_path: Path, name: st
     got = list(back)
     ticks = [frame.pts * reader.look.tick for frame in frames]
     if suffix != ".mkv":
-        assert [frame.pts * back.look.tick for frame in got] == ticks
+        begin = max(0, min(starts_of(reader.clip.path)))
+        assert [frame.pts * back.look.tick for frame in got] == [tick - begin for tick in ticks]
     since = [[round(1000 * (one - all_[0])) for one in all_] for all_ in (ticks, [f.pts * back.look.tick for f in got])]
     assert np.abs(np.subtract(*since)).max() <= (1 if suffix == ".mkv" else 0)
     for field in ("bits", "full_range", "matrix", "primaries", "transfer"):

@@ -89,12 +89,15 @@ class _Window:
     """Which part of the source's time goes into the result, in seconds of the source's clock."""
 
     start: Fraction | None
-    """None: all from the beginning, and the clock stays."""
+    """None: all from the beginning."""
     end: Fraction | None
+    origin: Fraction = Fraction(0)
+    """Where the source's clock begins, if that is after 0."""
 
     @property
     def shift(self) -> Fraction:
-        return self.start or Fraction(0)
+        """The time of the source that is 0 in the result."""
+        return self.origin if self.start is None else self.start
 
 
 def join(segments: Sequence[Path], film: Film, target: Path) -> tuple[str, ...]:
@@ -146,7 +149,7 @@ def _muxed(segments: Sequence[Path], film: Film, path: Path, muxer: str) -> tupl
         source = stack.enter_context(opened(film.clip.path))
         template = stack.enter_context(av.open(str(segments[0].absolute())))
         first = template.streams.video[0]
-        window = _window(film, template, first)
+        window = _window(film, template, first, source)
         target = stack.enter_context(
             av.open(str(path.absolute()), "w", format=muxer, options=_options(source, first, muxer))
         )
@@ -173,12 +176,20 @@ def _options(source: InputContainer, first: VideoStream, muxer: str) -> dict[str
     return options
 
 
-def _window(film: Film, template: InputContainer, first: VideoStream) -> _Window:
+def _window(film: Film, template: InputContainer, first: VideoStream, source: InputContainer) -> _Window:
     clip = film.clip
     origin = (clip.first_pts or 0) * clip.tick
     begin = int(template.metadata[FIRST_PTS]) * (first.time_base or clip.tick)
     end = None if film.end is None else origin + Fraction(film.end).limit_denominator(1_000_000)
-    return _Window(begin if film.start > 0 else None, end)
+    return _Window(begin if film.start > 0 else None, end, max(Fraction(0), min(begin, *_starts(source))))
+
+
+def _starts(source: InputContainer) -> Iterator[Fraction]:
+    """When each stream of pictures and sound begins, in seconds; broadcasts do not begin at 0."""
+    for stream in source.streams:
+        moves = stream.type == "audio" or (stream.type == "video" and not stream.disposition & _PICTURES)
+        if moves and stream.start_time is not None and stream.time_base is not None:
+            yield stream.start_time * stream.time_base
 
 
 class _Plan:
@@ -406,12 +417,14 @@ def _cut(packet: _Packet, window: _Window) -> _Packet | None:
     time = stamp * tick
     if window.end is not None and time >= window.end:
         return None
-    if window.start is not None and time < window.start and not _is_picture(packet):
-        late = window.start - time
-        if packet.stream.type != "subtitle" or (packet.duration or 0) * tick <= late:
+    late = window.shift - time
+    if late > 0 and packet.stream.type == "subtitle":
+        if (packet.duration or 0) * tick <= late:
             return None
         packet.duration = (packet.duration or 0) - round(late / tick)
         packet.pts = packet.dts = stamp + round(late / tick)
+    elif late > 0 and window.start is not None and not _is_picture(packet):
+        return None
     shift = round(window.shift / tick)
     packet.pts = None if packet.pts is None else packet.pts - shift
     packet.dts = None if packet.dts is None else packet.dts - shift
