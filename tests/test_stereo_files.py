@@ -673,6 +673,17 @@ def test_a_broadcast_begins_at_0(tmp_path: Path) -> None:
     assert starts_of(tmp_path / "b.mp4") == [0]
 
 
+def test_a_matroska_of_one_stream_is_read_though_nobody_says_when_it_begins(film: Path, tmp_path: Path) -> None:
+    with av.open(str(film)) as source, av.open(str(tmp_path / "a.mkv"), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                copy.mux(packet)
+    again(tmp_path / "a.mkv", tmp_path / "b.mp4", "libx265")
+    assert starts_of(tmp_path / "b.mp4") == [0]
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_part_takes_its_part_of_everything(film: Path, tmp_path: Path, suffix: str) -> None:
     target = tmp_path / f"b{suffix}"

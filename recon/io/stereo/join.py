@@ -181,15 +181,15 @@ def _window(film: Film, template: InputContainer, first: VideoStream, source: In
     origin = (clip.first_pts or 0) * clip.tick
     begin = int(template.metadata[FIRST_PTS]) * (first.time_base or clip.tick)
     end = None if film.end is None else origin + Fraction(film.end).limit_denominator(1_000_000)
-    return _Window(begin if film.start > 0 else None, end, max(Fraction(0), min(begin, *_starts(source))))
+    return _Window(begin if film.start > 0 else None, end, max(Fraction(0), min([begin, *_starts(source, clip)])))
 
 
-def _starts(source: InputContainer) -> Iterator[Fraction]:
-    """When each stream of pictures and sound begins, in seconds; broadcasts do not begin at 0."""
+def _starts(source: InputContainer, clip: Clip) -> Iterator[Fraction]:
+    """When each other stream of pictures and sound begins, in seconds; 0 where nobody knows."""
     for stream in source.streams:
         moves = stream.type == "audio" or (stream.type == "video" and not stream.disposition & _PICTURES)
-        if moves and stream.start_time is not None and stream.time_base is not None:
-            yield stream.start_time * stream.time_base
+        if moves and stream.index != clip.stream:
+            yield (stream.start_time or 0) * (stream.time_base or _ONE)
 
 
 class _Plan:
