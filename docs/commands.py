@@ -58,7 +58,7 @@ class Work:
         if makes is not None and makes.exists():
             return
         print(told, flush=True)
-        programs = {"recon": [sys.executable, "-m", "recon_cli"], "python": [sys.executable]}
+        programs = {"recon": [sys.executable, "-m", "recon_cli"], "python": [sys.executable], "ffprobe": ["ffprobe"]}
         program = programs[words[0]]
         done = subprocess.run([*program, *words[1:]], check=True, stdout=subprocess.PIPE, cwd=ROOT)  # noqa: S603 - our own
         if told_in is not None:

@@ -81,7 +81,7 @@ def _convert(
 ) -> None:
     from recon.errors import OptionError
     from recon.pipelines.stereo import already_3d, stereo_run
-    from recon.pipelines.stereo_film import files_of, output_of, require_ending, write_film
+    from recon.pipelines.stereo_film import files_of, output_of, require_encoding, require_ending, write_film
     from recon.pipelines.stereo_picture import is_picture, write_picture, write_wiggle
 
     output = output or output_of(video, settings.layout)
@@ -91,6 +91,8 @@ def _convert(
     output = claimed_file(output, output.suffix.lower(), video, overwrite=general.overwrite, beside=files)
     if (why := already_3d(video, settings)) is not None:
         raise OptionError(why)
+    if settings.layout.layout != "wiggle" and not is_picture(video):
+        require_encoding(video, settings)
     with stereo_run(video, output, settings, screen) as run:
         if settings.layout.layout == "wiggle":
             told = [("moments", str(write_wiggle(run, output)))]

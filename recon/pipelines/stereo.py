@@ -18,6 +18,7 @@ from recon.io.clip import look_at
 from recon.io.pictures import is_pictures
 from recon.io.source import Source
 from recon.io.stereo.frames import look_of
+from recon.io.stereo.layout import TWICE
 from recon.io.stereo.signals import looks_packed, signals_of
 from recon.io.store import ShotSpan
 from recon.io.video import open_source
@@ -66,8 +67,6 @@ SHARES: Final[Mapping[str, tuple[float, float]]] = {"both": (-0.5, 0.5), "left":
 """Of parallax, for the left and the right eye, by which of them are made."""
 
 
-TWICE: Final = 1.5
-"""From which aspect on pixels are taken to be of twice the width; no film has such pixels of its own."""
 ROUNDING: Final = 1e-6
 """Seconds by which times of the same frame may differ."""
 
@@ -270,7 +269,7 @@ def already_3d(video: Path, settings: StereoRunSettings) -> str | None:
     if signals.multiview:
         views = "is 3D already: two views in one stream (MV-HEVC), of which only the first one can be decoded here"
         return f"{video}: {views}: --from-layout 2d makes both eyes of that one"
-    layout = signals.layout or looks_packed(_looks(video))
+    layout = signals.layout or looks_packed(_looks(video), signals.pixel_aspect)
     if layout is None:
         return None
     who = f"says ({', '.join(signal.source for signal in signals.found)})" if signals.layout else "looks as if"

@@ -19,8 +19,8 @@ from recon.io.clip import Clip, look_at
 from recon.io.pictures import SUFFIXES as PICTURES
 from recon.io.pictures import is_pictures, natural_order
 from recon.io.stereo.boxes import View
-from recon.io.stereo.encode import Coder, Encoding, SegmentWriter, coder_for
-from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look
+from recon.io.stereo.encode import Coder, Encoding, SegmentWriter, coder_for, require_encoder
+from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look, look_of
 from recon.io.stereo.join import Film, join
 from recon.io.stereo.names import named
 from recon.io.store import ShotSpan
@@ -107,6 +107,22 @@ def require_ending(output: Path, video: Path, layout: LayoutSettings) -> None:
         raise OptionError(f"{output}: must end in {' or '.join(known)}")
 
 
+def require_encoding(video: Path, settings: StereoRunSettings) -> None:
+    """Find out before the work whether an encoder is there and knows what it is asked for.
+
+    Raises:
+        OptionError: it is not, or does not.
+        VideoError: the film cannot be read.
+    """
+    look = look_of(look_at(video))
+    require_encoder(_encoding(settings), look, look.width, look.height)
+
+
+def _encoding(settings: StereoRunSettings) -> Encoding:
+    asked = settings.encoding
+    return Encoding(asked.encoder, asked.quality, asked.preset, chroma=asked.chroma)
+
+
 def films_of(folder: Path, *, recursive: bool) -> list[Path]:
     """Films and pictures in a folder, in natural order; none that recon made of another, and nothing hidden.
 
@@ -170,8 +186,7 @@ class _Segments:
     def __init__(self, run: StereoRun, clip: Clip, folder: Path, settings: StereoRunSettings) -> None:
         self.folder = folder
         self._run, self._clip, self._sampling = run, clip, settings.sampling
-        asked = settings.encoding
-        self._encoding = Encoding(asked.encoder, asked.quality, asked.preset, chroma=asked.chroma)
+        self._encoding = _encoding(settings)
         self._spans = list(_divided(run.maps.shots))
         self._first: _First | None = None
 
