@@ -289,11 +289,9 @@ def _looks(video: Path) -> list[Picture]:
 
 
 def _packing(source: Source, layout: LayoutSettings, fov_x: float | None) -> Packing:
-    if fov_x is None:
-        fov_x = assumed(source.info.width, source.info.height).intrinsics.fov_x
-        if layout.layout == "vr180":
-            logger.warning("nothing says how wide the camera saw: %.0f degrees are assumed (--fov)", fov_x)
-    plain = Packing(layout.layout, layout.colours, layout.method, fov_x)
+    if fov_x is None and layout.layout == "vr180":
+        fov_x = assumed(source.info.width, source.info.height).intrinsics.fov_x  # which is told
+    plain = Packing(layout.layout, layout.colours, layout.method, fov_x or 90.0)
     if source.info.kind != "video":
         return plain
     look = look_of(look_at(source.info.path))
