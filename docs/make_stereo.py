@@ -242,6 +242,7 @@ CLIPS: Final[Mapping[str, float]] = {
     "lady-running.mp4": 2.0,
     "portrait_4k60.mp4": 0.25,
     "hdr10-av1.mp4": 0.5,
+    "nasa_13013.mp4": 1.0,
 }
 """Films, and the seconds of them that are converted."""
 
@@ -344,7 +345,7 @@ frames show, side by side.
 FILMS: Final = """
 ## Real films
 
-`ffprobe` (Debian's) of what the whole command writes.
+`ffprobe` (Debian's) of what the whole command writes. Of two video tracks (nasa_13013) the first one is converted, the other stays as it is.
 """
 
 
