@@ -345,7 +345,8 @@ frames show, side by side.
 FILMS: Final = """
 ## Real films
 
-`ffprobe` (Debian's) of what the whole command writes. Of two video tracks (nasa_13013) the first one is converted, the other stays as it is.
+`ffprobe` (Debian's) of what the whole command writes. Of two video tracks
+(nasa_13013) the first one is converted, the other stays as it is.
 """
 
 
