@@ -18,6 +18,10 @@ class OptionError(ReconError):
     exit_code = 2
 
 
+class AlreadyStereoError(OptionError):
+    """A film that is 3D already, and nobody said how to take it."""
+
+
 class VideoError(ReconError):
     """A video, picture or folder of pictures that cannot be read or written."""
 

@@ -1,5 +1,6 @@
 """What another eye sees of a picture, and the numbers by which any warp tells surfaces apart."""
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -32,4 +33,41 @@ class Seen(NamedTuple):
     """Part of each pixel that something covers, 0 to 1: at the border of a hole, what the rest is mixed with."""
 
 
-__all__ = ["LEAST_STEP", "MOST_BESIDE", "MOST_TEXTURE", "SAME_SURFACE", "WHOLE", "Seen"]
+def require_frame(picture: np.ndarray, parallax: np.ndarray, share: float) -> None:
+    """What every warp asks of ``Samples`` and ``Parallax``; that these are finite it finds out on its way.
+
+    Raises:
+        ValueError: sizes differ, the picture is empty, or the share is not finite.
+    """
+    if picture.shape[:2] != parallax.shape or parallax.size == 0:
+        raise ValueError(f"a picture of {picture.shape[:2]} and parallax of {parallax.shape}: of one size, not empty")
+    require_finite(math.isfinite(share))
+
+
+def require_finite(finite: bool) -> None:  # noqa: FBT001 - one word that says what is asked
+    """Of parallax and share.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if not finite:
+        raise ValueError("parallax must be finite everywhere")
+
+
+def itself(picture: Samples, parallax: Parallax) -> Seen:
+    """The picture as it is: what a share of 0 sees."""
+    require_finite(bool(np.isfinite(parallax).all()))
+    return Seen(picture, parallax, np.zeros(parallax.shape, bool), np.ones(parallax.shape, np.float32))
+
+
+__all__ = [
+    "LEAST_STEP",
+    "MOST_BESIDE",
+    "MOST_TEXTURE",
+    "SAME_SURFACE",
+    "WHOLE",
+    "Seen",
+    "itself",
+    "require_finite",
+    "require_frame",
+]

@@ -79,8 +79,7 @@ def stereo3d(
 def _convert(
     video: Path, output: Path | None, settings: StereoRunSettings, general: General, screen: "Terminal"
 ) -> None:
-    from recon.errors import OptionError
-    from recon.pipelines.stereo import already_3d, stereo_run
+    from recon.pipelines.stereo import require_flat, stereo_run
     from recon.pipelines.stereo_film import files_of, output_of, require_encoding, require_ending, write_film
     from recon.pipelines.stereo_picture import is_picture, write_picture, write_wiggle
 
@@ -89,8 +88,7 @@ def _convert(
     require_ending(output, video, settings.layout)
     files = files_of(output, settings.layout)
     output = claimed_file(output, output.suffix.lower(), video, overwrite=general.overwrite, beside=files)
-    if (why := already_3d(video, settings)) is not None:
-        raise OptionError(why)
+    require_flat(video, settings)
     if settings.layout.layout != "wiggle" and not is_picture(video):
         require_encoding(video, settings)
     with stereo_run(video, output, settings, screen) as run:
@@ -114,9 +112,8 @@ def _batch(
     recursive: bool,
 ) -> None:
     """Each file of a folder; one that fails does not stop the others, but the command then fails."""
-    from recon.errors import ReconError
+    from recon.errors import AlreadyStereoError, ReconError
     from recon.io.video import open_source
-    from recon.pipelines.stereo import already_3d
     from recon.pipelines.stereo_film import files_of, films_of, output_of
 
     failed, videos = 0, films_of(folder, recursive=recursive)
@@ -127,10 +124,9 @@ def _batch(
             if is_done(target, files_of(target, settings.layout), settings, open_source(video, settings.sampling)):
                 logger.info("%s: is done", target)
                 continue
-            if (why := already_3d(video, settings)) is not None:
-                logger.warning("passed over: %s", why)
-                continue
             _convert(video, target, settings, general, screen)
+        except AlreadyStereoError as error:
+            logger.warning("passed over: %s", error)
         except ReconError as error:
             failed += 1
             logger.error("%s", error)  # noqa: TRY400 - one line, no traceback

@@ -6,7 +6,7 @@ each row, in pixels with the corner at 0. Runs that began farther right are near
 Bishop, "Head-tracked stereoscopic display using image warping", 1995), once rows that move to the left are mirrored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recon.errors import OptionError
-from recon.eyes import LEAST_STEP, MOST_BESIDE, MOST_TEXTURE, SAME_SURFACE, Seen
+from recon.eyes import LEAST_STEP, MOST_BESIDE, MOST_TEXTURE, SAME_SURFACE, Seen, itself, require_finite, require_frame
 from recon.types import Parallax, Samples
 
 PIXELS: Final = 1 << 21
@@ -41,27 +41,16 @@ class TorchWarp:
         Raises:
             ValueError: sizes differ, the picture is empty, or parallax or share are not finite.
         """
-        return self._seen(picture, parallax, (share,))[0]
-
-    def eyes(self, picture: Samples, parallax: Parallax, shares: tuple[float, float]) -> tuple[Seen, Seen]:
-        """Two eyes of one picture, which goes to the device once.
-
-        Raises:
-            ValueError: as for one.
-        """
-        left, right = self._seen(picture, parallax, shares)
-        return left, right
-
-    def _seen(self, picture: Samples, parallax: Parallax, shares: Sequence[float]) -> list[Seen]:
-        _check(picture, parallax, shares)
-        eyes = [_empty(picture, parallax) if share else _same(picture, parallax) for share in shares]
+        require_frame(picture, parallax, share)
+        if share == 0:
+            return itself(picture, parallax)
+        require_finite(bool(np.isfinite(parallax).all()))
+        seen = _empty(picture, parallax)
         for rows in self._parts(parallax.shape):
             here = self._uploaded(picture[rows]), self._uploaded(parallax[rows])
-            for share, eye in zip(shares, eyes, strict=True):
-                if share:
-                    for whole, part in zip(eye, _warped(*here, float(share)), strict=True):
-                        whole[rows] = part.cpu().numpy()
-        return eyes
+            for whole, part in zip(seen, _warped(*here, float(share)), strict=True):
+                whole[rows] = part.cpu().numpy()
+        return seen
 
     def _parts(self, shape: tuple[int, ...]) -> Iterator[slice]:
         height, width = shape
@@ -81,17 +70,6 @@ def on_cuda() -> TorchWarp:
     if not torch.cuda.is_available():
         raise OptionError("--warp cuda: PyTorch finds no NVIDIA card here: leave it out")
     return TorchWarp("cuda")
-
-
-def _check(picture: Samples, parallax: Parallax, shares: Sequence[float]) -> None:
-    if picture.shape[:2] != parallax.shape or parallax.size == 0:
-        raise ValueError(f"a picture of {picture.shape[:2]} and parallax of {parallax.shape}: of one size, not empty")
-    if not (np.isfinite(shares).all() and np.isfinite(parallax).all()):
-        raise ValueError("parallax must be finite everywhere")
-
-
-def _same(picture: Samples, parallax: Parallax) -> Seen:
-    return Seen(picture, parallax, np.zeros(parallax.shape, bool), np.ones(parallax.shape, np.float32))
 
 
 def _empty(picture: Samples, parallax: Parallax) -> Seen:

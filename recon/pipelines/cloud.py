@@ -11,7 +11,7 @@ import numpy as np
 from recon.errors import ReconError
 from recon.io.source import Source
 from recon.io.store import ShotSpan
-from recon.pipelines.depth import AHEAD, DepthMaps, MapsOf, Observer
+from recon.pipelines.depth import AHEAD, DepthMaps, MapsOf, Observer, counted
 from recon.pipelines.masks import Kept, masked
 from recon.pipelines.metres import Gauge, disparity_of, probes
 from recon.pipelines.units import SHORT_UNITS
@@ -85,9 +85,9 @@ class SegmentSummary:
     @property
     def sentence(self) -> str:
         """For a person."""
-        span = f"{self.frames} frames" if self.frames != 1 else "1 frame"
         time = f"{self.start:.2f} to {self.end:.2f} s"
-        return f"{self.points:,} points from {span} ({time}), voxel {self.voxel:.3g}{SHORT_UNITS[self.units]}"
+        voxel = f"{self.voxel:.3g}{SHORT_UNITS[self.units]}"
+        return f"{self.points:,} points from {counted(self.frames)} ({time}), voxel {voxel}"
 
 
 @dataclass(frozen=True, slots=True)

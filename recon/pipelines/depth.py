@@ -173,6 +173,11 @@ def depth_maps(
         yield store, {**network.identity, TOGETHER: str(together)}
 
 
+def counted(frames: int) -> str:
+    """For a person: how many frames."""
+    return "1 frame" if frames == 1 else f"{frames} frames"
+
+
 def _require_shape(folder: DepthFolder, source: Source) -> None:
     """Maps of another size are stretched, but never to another shape: networks round it to whole patches.
 

@@ -27,6 +27,7 @@ from recon.io.scene import (
     write_scene,
 )
 from recon.pipelines.cloud import ShotPlan
+from recon.pipelines.depth import counted
 from recon.pipelines.poses import Found, place_of
 from recon.pipelines.run import Reconstruction
 from recon.pipelines.units import SHORT_UNITS
@@ -93,8 +94,8 @@ class MeshSummary:
         """For a person."""
         unit, texture = SHORT_UNITS[self.units], f", texture {self.texture} x {self.texture}" if self.texture else ""
         extent = " x ".join(f"{side:.3g}" for side in self.size)
-        span = f"{self.frames} frames" if self.frames != 1 else "1 frame"
-        return f"{self.triangles:,} triangles{texture}, {extent}{unit}, from {span}, voxel {self.voxel:.3g}{unit}"
+        made = f"from {counted(self.frames)}, voxel {self.voxel:.3g}{unit}"
+        return f"{self.triangles:,} triangles{texture}, {extent}{unit}, {made}"
 
 
 @dataclass(frozen=True, slots=True)

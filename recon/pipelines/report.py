@@ -31,7 +31,7 @@ from recon.evaluation.trust import (
 from recon.files import whole_file
 from recon.io.store import ShotSpan
 from recon.pipelines.cloud import ShotPlan
-from recon.pipelines.depth import TOGETHER, DepthMaps, times_of, told_origin
+from recon.pipelines.depth import TOGETHER, DepthMaps, counted, times_of, told_origin
 from recon.pipelines.metres import Gauge, disparity_of
 from recon.pipelines.poses import Found
 from recon.pipelines.report_page import write_page
@@ -396,7 +396,6 @@ def _anchored(shot: ShotReport) -> str:
     anchor = shot.anchor
     if anchor is None:
         return "none"
-    frames = "1 frame" if anchor.pictures == 1 else f"{anchor.pictures} frames"
     far = f"{anchor.depth:.3g}{SHORT_UNITS[shot.units]} away in the middle"
-    agree = f"{anchor.places:,} places in {frames}, {far}; {percent(anchor.inlier_ratio)} agree"
+    agree = f"{anchor.places:,} places in {counted(anchor.pictures)}, {far}; {percent(anchor.inlier_ratio)} agree"
     return f"{agree}, {percent(anchor.mismatch)} apart in the middle"

@@ -12,17 +12,17 @@ from typing import Final, Generic, Protocol, TypeVar, get_args
 import cv2
 import numpy as np
 
-from recon.errors import OptionError, VideoError
+from recon.errors import AlreadyStereoError, OptionError, VideoError
 from recon.eyes import Seen
 from recon.io.clip import look_at
 from recon.io.pictures import is_pictures
 from recon.io.source import Source
 from recon.io.stereo.frames import look_of
-from recon.io.stereo.layout import TWICE
+from recon.io.stereo.layout import says_squeezed, squeezed_packing
 from recon.io.stereo.signals import looks_packed, signals_of
 from recon.io.store import ShotSpan
 from recon.io.video import open_source
-from recon.pipelines.depth import DepthMaps, Observer, timeline, told_origin
+from recon.pipelines.depth import DepthMaps, Observer, counted, timeline, told_origin
 from recon.pipelines.maps import depth_run
 from recon.pipelines.metres import probes
 from recon.pipelines.run import spread_pictures
@@ -257,30 +257,36 @@ def stereo_run(video: Path, output: Path, settings: StereoRunSettings, observer:
         yield StereoRun(run.source, run.maps, shots, content, fov_x, run.origin, *asked, how, warp)
 
 
-def already_3d(video: Path, settings: StereoRunSettings) -> str | None:
-    """Before the work: what says that a film is 3D already, and what can be done, in a line; None: nothing does.
+def require_flat(video: Path, settings: StereoRunSettings) -> None:
+    """Find out before the work whether a film is 3D already.
 
     Raises:
+        AlreadyStereoError: it says so, or looks so.
         VideoError: it cannot be read.
     """
     if settings.layout.from_layout != "auto" or is_pictures(video):
-        return None
+        return
     signals = signals_of(video)
     if signals.multiview:
         views = "is 3D already: two views in one stream (MV-HEVC), of which only the first one can be decoded here"
-        return f"{video}: {views}: --from-layout 2d makes both eyes of that one"
-    layout = signals.layout or looks_packed(_looks(video), signals.pixel_aspect)
-    if layout is None:
-        return None
-    who = f"says ({', '.join(signal.source for signal in signals.found)})" if signals.layout else "looks as if"
-    anew = f"--from-layout {layout} puts it together anew, " if layout in get_args(PairLayout) else ""
-    return f"{video}: {who} it is 3D already ({layout}): {anew}--from-layout 2d takes it as it is"
+        raise AlreadyStereoError(f"{video}: {views}: --from-layout 2d makes both eyes of that one")
+    layout = signals.layout or looks_packed(looks(video, (0.25, 0.5, 0.75)), signals.pixel_aspect)
+    if layout is not None:
+        who = f"says ({', '.join(signal.source for signal in signals.found)})" if signals.layout else "looks as if"
+        anew = f"--from-layout {layout} puts it together anew, " if layout in get_args(PairLayout) else ""
+        raise AlreadyStereoError(
+            f"{video}: {who} it is 3D already ({layout}): {anew}--from-layout 2d takes it as it is"
+        )
 
 
-def _looks(video: Path) -> list[Picture]:
-    """Pictures of the middle of a film, as far as there are some: sound may be longer, or the rest be damaged."""
+def looks(video: Path, shares: Iterable[float]) -> list[Picture]:
+    """Pictures at parts of a film's duration, as far as there are some: sound may be longer, or the rest be damaged.
+
+    Raises:
+        VideoError: there is none.
+    """
     source, pictures = open_source(video, SamplingSettings()), []
-    for share in (0.25, 0.5, 0.75):
+    for share in shares if source.info.kind == "video" else ():
         try:
             pictures.append(source.picture(share * (source.info.duration or 0.0)))
         except VideoError:
@@ -300,14 +306,11 @@ def _packing(source: Source, layout: LayoutSettings, fov_x: float | None) -> Pac
 
 
 def eye_aspect(pixel_aspect: float, taken_as: str) -> float:
-    """Width over height of an eye's pixels, once it is as large as it is shown.
-
-    Some files say of squeezed eyes that their pixels are twice as wide or high (Matroska has to: RFC 9559 section
-    18.10), most players of televisions need that they do not: both are understood.
-    """
-    if taken_as == "half-sbs" and pixel_aspect >= TWICE:
-        return pixel_aspect / 2
-    return pixel_aspect * 2 if taken_as == "half-tb" and pixel_aspect <= 1 / TWICE else pixel_aspect
+    """Width over height of an eye's pixels, once it is as large as it is shown."""
+    packing = squeezed_packing(taken_as)
+    if packing is None or not says_squeezed(packing, pixel_aspect):
+        return pixel_aspect
+    return pixel_aspect / 2 if packing == "side" else pixel_aspect * 2
 
 
 def _warp(stereo: StereoSettings) -> Warp:
@@ -386,11 +389,6 @@ def by_shot(
     with closing(frames(run.maps.time_of(spans[0].start))) as film:
         for span in spans:
             yield span, run.eyes(span, film)
-
-
-def counted(frames: int) -> str:
-    """For a person."""
-    return "1 frame" if frames == 1 else f"{frames} frames"
 
 
 def _from(span: ShotSpan, first: int) -> ShotSpan:

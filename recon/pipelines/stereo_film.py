@@ -24,8 +24,8 @@ from recon.io.stereo.frames import FaithfulFrames, FilmFrame, Look, look_of
 from recon.io.stereo.join import Film, join
 from recon.io.stereo.names import named
 from recon.io.store import ShotSpan
-from recon.pipelines.depth import Observer
-from recon.pipelines.stereo import ROUNDING, Stereo, StereoRun, by_shot, counted
+from recon.pipelines.depth import Observer, counted
+from recon.pipelines.stereo import ROUNDING, Stereo, StereoRun, by_shot
 from recon.settings import LayoutSettings, StereoRunSettings
 from recon.streams import prefetched
 

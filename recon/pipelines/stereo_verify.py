@@ -1,7 +1,7 @@
 """Whether a file is the 3D that it says: what its signals claim, and what its pictures show."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -9,12 +9,10 @@ from typing import Final, get_args
 import cv2
 import numpy as np
 
-from recon.errors import VideoError
 from recon.evaluation.stereo import eye_order, matched
-from recon.io.stereo.layout import TWICE
+from recon.io.stereo.layout import says_squeezed, squeezed_packing
 from recon.io.stereo.signals import Signal, Signals, as_ffmpeg_reads, looks_packed, signals_of
-from recon.io.video import open_source
-from recon.settings import SamplingSettings
+from recon.pipelines.stereo import looks
 from recon.stages.letterbox import find_content
 from recon.stages.stereo import unpacked
 from recon.types import Layout, PairLayout, Picture
@@ -99,7 +97,7 @@ def verified(path: Path) -> Verdict:
         VideoError: it cannot be read.
     """
     signals = signals_of(path)
-    pictures = list(_pictures(path))
+    pictures = looks(path, ((place + 0.5) / LOOKS for place in range(LOOKS)))
     seen = looks_packed(pictures, signals.pixel_aspect)
     read = as_ffmpeg_reads(path)
     layout = signals.layout or seen
@@ -123,22 +121,10 @@ def _least(orders: Sequence[float], *, woven: bool) -> float:
 
 def _as_shown(layout: Layout | None, signals: Signals) -> Layout | None:
     """How eyes lie once pixels are square: those that were twice as wide are wide already, and no longer squeezed."""
-    if layout == "half-sbs" and signals.pixel_aspect >= TWICE:
-        return "full-sbs"
-    return "full-tb" if layout == "half-tb" and signals.pixel_aspect <= 1 / TWICE else layout
-
-
-def _pictures(path: Path) -> Iterator[Picture]:
-    source = open_source(path, SamplingSettings())
-    if source.info.kind != "video":
-        yield source.picture(0.0)
-        return
-    duration = source.info.duration or 0.0
-    for share in (np.arange(LOOKS) + 0.5) / LOOKS:
-        try:
-            yield source.picture(float(share * duration))
-        except VideoError:
-            return
+    packing = squeezed_packing(layout or "")
+    if packing is None or not says_squeezed(packing, signals.pixel_aspect):
+        return layout
+    return "full-sbs" if packing == "side" else "full-tb"
 
 
 def _eyes(picture: Picture, layout: Layout | None) -> tuple[Picture, Picture]:

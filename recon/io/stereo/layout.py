@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from recon.types import Colours, Layout
 
-TWICE: Final = 1.5
+_TWICE: Final = 1.5
 """From which aspect on pixels are taken to be of twice the width; no film has such pixels of its own."""
 
 Packing = Literal["side", "over", "rows", "columns", "checker"]
@@ -34,6 +34,7 @@ _PACKINGS: dict[Layout, Packing] = {
     "column-interlaced": "columns",
     "checkerboard": "checker",
 }
+_SQUEEZED: dict[str, Packing] = {"half-sbs": "side", "half-tb": "over"}
 _STEREO_MODES = {
     "side": ("left_right", "right_left"),
     "over": ("top_bottom", "bottom_top"),
@@ -78,6 +79,20 @@ def arrangement_of_mode(name: str) -> Arrangement | None:
     return None
 
 
+def says_squeezed(packing: Packing, pixel_aspect: float) -> bool:
+    """Whether the shape of pixels says that eyes have half the width (side by side), or half the height (over).
+
+    Some files say of squeezed eyes that their pixels are twice as wide or high (Matroska has to: RFC 9559 section
+    18.10), most players of televisions need that they do not.
+    """
+    return pixel_aspect >= _TWICE if packing == "side" else packing == "over" and pixel_aspect <= 1 / _TWICE
+
+
+def squeezed_packing(layout: str) -> Packing | None:
+    """How eyes lie that are squeezed; None of all other layouts."""
+    return _SQUEEZED.get(layout)
+
+
 def layout_from(arrangement: Arrangement, aspect: float, pixel_aspect: float = 1.0) -> Layout:
     """The layout of an arrangement in a picture.
 
@@ -95,9 +110,9 @@ def layout_from(arrangement: Arrangement, aspect: float, pixel_aspect: float = 1
             return "vr180"
         if arrangement.right_first:
             return "cross-eyed"
-        return "half-sbs" if pixel_aspect >= TWICE or aspect / 2 < 1.1 else "full-sbs"
+        return "half-sbs" if says_squeezed("side", pixel_aspect) or aspect / 2 < 1.1 else "full-sbs"
     if arrangement.packing == "over":
-        return "half-tb" if pixel_aspect <= 1 / TWICE or aspect * 2 > 2.8 else "full-tb"
+        return "half-tb" if says_squeezed("over", pixel_aspect) or aspect * 2 > 2.8 else "full-tb"
     woven: dict[Packing, Layout] = {
         "rows": "row-interlaced",
         "columns": "column-interlaced",
@@ -107,11 +122,12 @@ def layout_from(arrangement: Arrangement, aspect: float, pixel_aspect: float = 1
 
 
 __all__ = [
-    "TWICE",
     "Arrangement",
     "Packing",
     "arrangement_of",
     "arrangement_of_mode",
     "layout_from",
+    "says_squeezed",
+    "squeezed_packing",
     "stereo_mode_of",
 ]

@@ -248,9 +248,8 @@ def _agree(own, other, other_from_own, limits, agreed, rows):  # noqa: ANN001, A
     """Note where a frame shows what another one shows at the same place (AGREES), and where not (DIFFERS).
 
     Every other pixel is asked, as on a chessboard. What is hidden in the other one says nothing, nor does a difference
-    to what is mixed there. Both are pictures and
-    surfaces; ``limits`` are what noise explains: of the colours, summed, and of parallax; ``agreed`` are the tiles to
-    look at, and what is noted.
+    to what is mixed there. Both are pictures and surfaces; ``limits`` are what noise explains: of the colours, summed,
+    and of parallax; ``agreed`` are the tiles to look at, and what is noted.
     """
     wanted, agrees = agreed
     for down in range(rows[0], rows[1]):

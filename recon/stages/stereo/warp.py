@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from recon.eyes import Seen
+from recon.eyes import Seen, itself, require_finite, require_frame
 from recon.stages.stereo.kernels import Target, kernel
 from recon.types import Parallax, Samples
 
@@ -40,23 +40,15 @@ def seen_from(picture: Samples, parallax: Parallax, share: float, *, threads: in
         ValueError: sizes differ, the picture is empty, or parallax or share are not finite.
     """
     height, width = parallax.shape
-    if picture.shape[:2] != parallax.shape or parallax.size == 0:
-        raise ValueError(f"a picture of {picture.shape[:2]} and parallax of {parallax.shape}: of one size, not empty")
+    require_frame(picture, parallax, share)
     if share == 0:
-        _refuse_unless(bool(np.isfinite(parallax).all()))
-        return Seen(picture, parallax, np.zeros(parallax.shape, bool), np.ones(parallax.shape, np.float32))
-    _refuse_unless(bool(np.isfinite(share)))
+        return itself(picture, parallax)
     samples, seen = picture.reshape(height, 3 * width), unwritten(picture.shape, picture.dtype)
     surface, cover = (unwritten(parallax.shape, np.float32) for _ in range(2))
     target = Target(seen.reshape(height, 3 * width), surface, cover, unwritten(parallax.shape, bool))
     see, parallax, shift = kernel(), np.ascontiguousarray(parallax), float(share) * width
-    _refuse_unless(all(by_rows(lambda rows: see(samples, parallax, shift, target, rows), height, threads)))
+    require_finite(all(by_rows(lambda rows: see(samples, parallax, shift, target, rows), height, threads)))
     return Seen(seen, surface, target.hole, cover)
-
-
-def _refuse_unless(finite: bool) -> None:  # noqa: FBT001 - one word that says what is asked
-    if not finite:
-        raise ValueError("parallax must be finite everywhere")
 
 
 def unwritten(shape: tuple[int, ...], dtype: Any) -> np.ndarray:  # noqa: ANN401 - whatever numpy takes
