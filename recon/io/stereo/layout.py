@@ -55,7 +55,7 @@ def arrangement_of(layout: Layout) -> Arrangement | None:
 
 
 _ANAGLYPH_MODES: dict[Colours, str] = {"red-cyan": "anaglyph_cyan_red", "green-magenta": "anaglyph_green_magenta"}
-"""The RFC does not say which filter is whose; sView, Bino and Kodi take the first for red before the left eye."""
+"""The RFC does not say which filter is whose; the player sView calls its red-cyan so, and its green-magenta."""
 
 
 def stereo_mode_of(layout: Layout, colours: Colours = "red-cyan") -> str | None:
@@ -82,8 +82,8 @@ def arrangement_of_mode(name: str) -> Arrangement | None:
 def says_squeezed(packing: Packing, pixel_aspect: float) -> bool:
     """Whether the shape of pixels says that eyes have half the width (side by side), or half the height (over).
 
-    Some files say of squeezed eyes that their pixels are twice as wide or high (Matroska has to: RFC 9559 section
-    18.10), most players of televisions need that they do not.
+    Some files say of squeezed eyes that their pixels are twice as wide or high (Matroska has to: RFC 9559, "Multi-Planar
+    and 3D Videos", counts the size of one eye as shown), most players of televisions need that they do not.
     """
     return pixel_aspect >= _TWICE if packing == "side" else packing == "over" and pixel_aspect <= 1 / _TWICE
 
@@ -97,7 +97,7 @@ def layout_from(arrangement: Arrangement, aspect: float, pixel_aspect: float = 1
     """The layout of an arrangement in a picture.
 
     Whether an eye is squeezed is written in names and in the shape of pixels: those of an eye of half the width are
-    shown twice as wide (RFC 9559 section 18.10). Where they are not, it follows from the shape of the eye: one that
+    shown twice as wide (see ``says_squeezed``). Where they are not, it follows from the shape of the eye: one that
     would be narrower than 1.1 : 1 side by side was squeezed; one wider than 2.8 : 1 on top of the other, too.
 
     Args:
