@@ -82,8 +82,8 @@ def arrangement_of_mode(name: str) -> Arrangement | None:
 def says_squeezed(packing: Packing, pixel_aspect: float) -> bool:
     """Whether the shape of pixels says that eyes have half the width (side by side), or half the height (over).
 
-    Some files say of squeezed eyes that their pixels are twice as wide or high (Matroska has to: RFC 9559, "Multi-Planar
-    and 3D Videos", counts the size of one eye as shown), most players of televisions need that they do not.
+    Some files say of squeezed eyes that their pixels are twice as wide or high (Matroska has to: RFC 9559,
+    "Multi-Planar and 3D Videos", counts one eye as it is shown), most players of televisions need that they do not.
     """
     return pixel_aspect >= _TWICE if packing == "side" else packing == "over" and pixel_aspect <= 1 / _TWICE
 
